@@ -1,0 +1,33 @@
+"""pyro: a disposable Linux computer for an agent."""
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "4.0.0a1"
+
+if TYPE_CHECKING:
+    from pyro_mcp.errors import PyroError
+    from pyro_mcp.sdk.manager import VmManager
+    from pyro_mcp.sdk.pyro import Pyro
+
+__all__ = ["Pyro", "PyroError", "VmManager", "__version__"]
+
+# Names are resolved on first use: `import pyro_mcp` stays cheap, and the monitor, which needs a
+# few modules only, does not pay for the rest.
+_HOMES = {
+    "Pyro": "pyro_mcp.sdk.pyro",
+    "PyroError": "pyro_mcp.errors",
+    "VmManager": "pyro_mcp.sdk.manager",
+}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(home), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

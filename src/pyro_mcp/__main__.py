@@ -1,0 +1,5 @@
+"""`python -m pyro_mcp` is `pyro`."""
+
+from pyro_mcp.cli.main import main
+
+main()

@@ -1,0 +1,204 @@
+"""`pyro`: the commands, and what becomes of whatever goes wrong in them.
+
+A command parses, makes one call and prints. Errors leave it as exceptions; `main` alone turns
+them into a message, for `--json` also an object, and an exit status:
+
+    0            done
+    1            pyro refused or failed: `[error] …` on stderr
+    2            the words are not understood
+    N            `pyro run`: what the guest's command ended with
+    128 + n      ended by signal n, for example 130 after Ctrl-C
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from pyro_mcp import __version__
+from pyro_mcp.cli import output
+from pyro_mcp.errors import BrokenInstallError, PyroError
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+PROGRAM = "pyro"
+
+_MISUSE = 2
+_HELP_WIDTH = 100
+_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+
+COMMANDS = {
+    "run": ("run", "Run one command in a throwaway computer."),
+    "env": ("env", "Manage environments, the systems that computers start from."),
+    "doctor": ("doctor", "Check what this host can do, and say how to mend the rest."),
+    "demo": ("demo", "Run a small demonstration in a guest."),
+}
+"""Command → (module of this folder, its help in one line)."""
+
+
+class EndedBySignalError(BaseException):
+    """The process was asked to end. Not an `Exception`: everything open is closed on the way."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+class LazyGroup(click.Group):
+    """Loads a subcommand's module when it is called; its help line is known without."""
+
+    def __init__(self, *args: Any, lazy: dict[str, tuple[str, str]], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.lazy = lazy
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.lazy)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.lazy:
+            return None
+        module, _ = self.lazy[cmd_name]
+        command: click.Command = import_module(f"pyro_mcp.cli.{module}").command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            raise self._with_names(error, args[0], ctx) from None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in self.lazy.items()])
+
+    def _with_names(self, error: click.UsageError, word: str, ctx: click.Context) -> Exception:
+        if word.startswith("-"):
+            return error
+        return click.UsageError(
+            f"No such command {word!r}. Commands: {', '.join(self.lazy)}.", ctx=ctx
+        )
+
+
+@click.group(
+    PROGRAM,
+    cls=LazyGroup,
+    lazy=COMMANDS,
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": _HELP_WIDTH,
+    },
+)
+@click.version_option(__version__, "--version", prog_name=PROGRAM, message="%(prog)s %(version)s")
+def root() -> None:
+    """Run commands in disposable Linux computers, without KVM and without root."""
+
+
+def main() -> NoReturn:
+    """The console script."""
+    _occupy_standard_descriptors()
+    output.take_over_text()
+    try:
+        for number in _SIGNALS:
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup(1) wants it
+                signal.signal(number, _end)
+        status = _run(sys.argv[1:])
+    except KeyboardInterrupt:
+        status = _ended_by(signal.SIGINT)
+    except EndedBySignalError as ended:
+        status = _ended_by(ended.number)
+    except output.ReaderGoneError:
+        # As if SIGPIPE had ended us: whoever reads has what it wanted.
+        output.discard_the_rest()
+        status = 128 + signal.SIGPIPE
+    sys.exit(status)
+
+
+def _run(arguments: list[str]) -> int:
+    """Carry out one command line; gives the exit status."""
+    as_json = _wants_json(arguments)
+    try:
+        if f"_{PROGRAM.upper()}_COMPLETE" in os.environ:
+            root.main(arguments, prog_name=PROGRAM)  # answers the shell and exits
+        with root.make_context(PROGRAM, list(arguments)) as context:
+            status = root.invoke(context)
+        return status if isinstance(status, int) else 0
+    except click.exceptions.Exit as leave:
+        return leave.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return _MISUSE
+    except click.UsageError as error:
+        return _misused(error, as_json=as_json)
+    except PyroError as error:
+        return _failed(error, as_json=as_json)
+    except ImportError as error:
+        return _failed(BrokenInstallError(error), as_json=as_json)
+    except output.ReaderGoneError:
+        raise
+    except Exception as error:  # noqa: BLE001 - anything else is a fault of pyro's own
+        return _fault(error, as_json=as_json)
+
+
+def _misused(error: click.UsageError, *, as_json: bool) -> int:
+    said = error.format_message()
+    hint = f"'{error.ctx.command_path if error.ctx else PROGRAM} --help' shows what it takes."
+    output.error(f"{said} {hint}")
+    if as_json:
+        output.failure(f"{said} {hint}", code="usage", hint=hint)
+    return _MISUSE
+
+
+def _failed(error: PyroError, *, as_json: bool) -> int:
+    output.error(str(error))
+    if as_json:
+        output.failure(str(error), code=error.code, hint=error.hint)
+    return 1
+
+
+def _fault(error: Exception, *, as_json: bool) -> int:
+    import traceback
+
+    hint = "This is a fault in pyro; please report it with the lines above."
+    said = f"{type(error).__name__}: {error}"
+    output.write(2, "".join(traceback.format_exception(error)).encode("utf-8", "backslashreplace"))
+    output.error(f"{said}. {hint}")
+    if as_json:
+        output.failure(said, code="internal", hint=hint)
+    return 1
+
+
+def _ended_by(number: int) -> int:
+    name = "interrupted" if number == signal.SIGINT else f"ended by {signal.Signals(number).name}"
+    try:
+        output.error(f"{name}; what was running for this command has been ended.")
+    except output.ReaderGoneError:
+        output.discard_the_rest()
+    return 128 + number
+
+
+def _end(number: int, _frame: FrameType | None) -> NoReturn:
+    raise EndedBySignalError(number)
+
+
+def _wants_json(arguments: list[str]) -> bool:
+    # Looked up here, not in the parsed options: words that cannot be parsed count too.
+    before = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    return "--json" in before
+
+
+def _occupy_standard_descriptors() -> None:
+    # A descriptor that was closed by the caller would become the next file we open, a lock or a
+    # socket, and would get our messages.
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)

@@ -1,0 +1,165 @@
+"""What a command says: results to stdout, everything about them to stderr.
+
+Written to the descriptors at once, without Python's buffers: guest output passes through byte by
+byte, in order with our own lines, and a reader that has gone is noticed where it matters.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import select
+import sys
+from typing import TYPE_CHECKING, Any
+
+from pyro_mcp.errors import OutputWriteError
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+STDOUT = 1
+STDERR = 2
+
+_CONTROLS = {
+    code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if code not in (9, 10)
+}
+"""Control characters, line feed and tab excepted, and how they are shown."""
+
+
+class ReaderGoneError(Exception):
+    """Nobody reads our output any more (`pyro run … | head -1`)."""
+
+
+def write(descriptor: int, data: bytes | memoryview) -> None:
+    """Write all of `data`, waiting for a slow reader.
+
+    Raises:
+        ReaderGoneError: the other end of the pipe is closed.
+        OutputWriteError: it cannot be written, for example because the disk is full.
+    """
+    left = memoryview(data)
+    while left:
+        try:
+            left = left[os.write(descriptor, left) :]
+        except BlockingIOError:
+            # Whoever started us shares a descriptor that does not wait.
+            poll = select.poll()
+            poll.register(descriptor, select.POLLOUT)
+            poll.poll()
+        except BrokenPipeError:
+            raise ReaderGoneError from None
+        except OSError as error:
+            name = "standard output" if descriptor == STDOUT else "standard error"
+            raise OutputWriteError(name, error.strerror or str(error)) from error
+
+
+def line(text: str) -> None:
+    """One line of a result."""
+    write(STDOUT, _printable(text))
+
+
+def note(text: str) -> None:
+    """One line about what happens, on stderr."""
+    write(STDERR, _printable(text))
+
+
+def warning(text: str) -> None:
+    """Something the caller should know before relying on the result."""
+    note(f"[warning] {text}")
+
+
+def error(text: str) -> None:
+    """Why nothing, or not all, was done. An unwritable stderr is no reason to fail differently."""
+    with contextlib.suppress(OutputWriteError):
+        note(f"[error] {text}")
+
+
+def json_object(value: dict[str, Any]) -> None:
+    """The SDK's answer as it is."""
+    line(json.dumps(value, indent=2, sort_keys=True))
+
+
+def failure(message: str, *, code: str, hint: str) -> None:
+    """An error as an object, for `--json`."""
+    json_object({"ok": False, "error": message, "code": code, "hint": hint})
+
+
+def fields(value: dict[str, Any]) -> None:
+    """An object as `key: value` lines, for people."""
+    for key, item in value.items():
+        if isinstance(item, dict):
+            line(f"{key}:")
+            for name, part in item.items():
+                line(f"  {name}: {plain(part)}")
+        else:
+            line(f"{key}: {plain(item)}")
+
+
+def plain(item: object) -> str:
+    """One value, for people."""
+    if item is None:
+        return "-"
+    if isinstance(item, bool):
+        return "yes" if item else "no"
+    if isinstance(item, list | tuple):
+        return ", ".join(map(plain, item)) or "-"
+    return str(item)
+
+
+def result(value: dict[str, Any], *, as_json: bool) -> None:
+    """Print an object in the form that was asked for."""
+    if as_json:
+        json_object(value)
+    else:
+        fields(value)
+
+
+def discard_the_rest() -> None:
+    """Send whatever is still written, by Python's own clean-up too, nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for descriptor in (STDOUT, STDERR):
+        os.dup2(nowhere, descriptor)
+
+
+def _printable(text: str) -> bytes:
+    # A message may quote a guest, and what a guest says must not steer the terminal.
+    return f"{text.translate(_CONTROLS)}\n".encode("utf-8", "backslashreplace")
+
+
+def take_over_text() -> None:
+    """Let `sys.stdout` and `sys.stderr`, which click and rich write to, go the same way.
+
+    Text is UTF-8 whatever the locale says.
+    """
+    sys.stdout = _text(STDOUT)
+    sys.stderr = _text(STDERR)
+
+
+class _Descriptor(io.RawIOBase):
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def isatty(self) -> bool:
+        return os.isatty(self._descriptor)
+
+    def write(self, data: Buffer) -> int:
+        view = memoryview(data)
+        write(self._descriptor, view)
+        return view.nbytes
+
+
+def _text(descriptor: int) -> io.TextIOWrapper:
+    # Unbuffered below, so nothing is left to fail when Python flushes at its end.
+    raw = _Descriptor(descriptor)
+    return io.TextIOWrapper(
+        raw,  # type: ignore[arg-type]  # what it asks of a buffer, a raw stream has
+        encoding="utf-8", errors="backslashreplace", write_through=True,
+    )  # fmt: skip

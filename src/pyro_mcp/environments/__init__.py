@@ -1,0 +1,1 @@
+"""Environments: from catalogue entries to read-only images."""

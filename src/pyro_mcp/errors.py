@@ -1,0 +1,290 @@
+"""Errors pyro raises on purpose; any other exception that reaches a surface is a bug in pyro.
+
+PyroError
+├── InvalidInputError, also ValueError            a value outside what is accepted
+├── UnknownEnvironmentError, also ValueError      no such name in the catalogue
+├── UnknownMachineError, also ValueError          no such id in this process
+├── CatalogueError, also ValueError               a user's catalogue entry that cannot be used
+├── MachineStateError, also RuntimeError          the machine is not in the state the call needs
+├── MachineExpiredError, also RuntimeError        its time to live is over
+├── GuestStartError, also RuntimeError            the guest kernel or its agent did not come up
+├── GuestLostError, also RuntimeError             the guest ended or stopped answering during a call
+├── GuestRefusedError, also RuntimeError          the guest agent refused or failed a request
+├── ProtocolVersionError, also RuntimeError       host and guest speak different versions
+├── NoEngineError, also RuntimeError              nothing on this host can run a guest
+├── NotAvailableError, also RuntimeError          this version or host cannot give what is asked
+├── MachineLimitError, also RuntimeError          as many machines as the caller allowed
+├── HostMemoryError, also RuntimeError            less free memory than the machine may use
+├── DiskSpaceError, also RuntimeError             less free disk than the work needs
+├── ToolMissingError, also RuntimeError           the host lacks a program pyro runs
+├── EnvironmentBuildError, also RuntimeError      an image could not be built
+├── CacheCorruptError, also RuntimeError          an image in the cache is not what was recorded
+├── BrokenInstallError, also RuntimeError         a part of pyro, or of what it uses, is missing
+├── OutputWriteError, also RuntimeError           what was asked for cannot be printed
+├── ModelError, also RuntimeError                 a language model's server failed (pyro demo ollama)
+└── CacheAccessError, also RuntimeError           the cache or state directory cannot be used
+"""
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import ClassVar
+
+
+class PyroError(Exception):
+    """`problem` names the thing and what is wrong with it, `hint` the next step."""
+
+    code: ClassVar[str]
+
+    def __init__(self, problem: str, *, hint: str) -> None:
+        super().__init__(f"{problem} {hint}")
+        self.problem = problem
+        self.hint = hint
+
+
+class InvalidInputError(PyroError, ValueError):
+    """A parameter outside its range or of the wrong form."""
+
+    code = "invalid_input"
+
+    def __init__(self, parameter: str, wrong: str, *, hint: str) -> None:
+        super().__init__(f"{parameter} {wrong}.", hint=hint)
+        self.parameter = parameter
+
+
+class UnknownEnvironmentError(PyroError, ValueError):
+    """A name that the catalogue does not have."""
+
+    code = "unknown_environment"
+
+    def __init__(self, name: str, known: Sequence[str]) -> None:
+        near = ", ".join(get_close_matches(name, known, cutoff=0.4) or sorted(known))
+        super().__init__(
+            f"No environment is named {name!r}.",
+            hint=f"Nearest: {near}. 'pyro env list' shows all.",
+        )
+
+
+class UnknownMachineError(PyroError, ValueError):
+    """An id that names no machine of this process."""
+
+    code = "unknown_machine"
+
+    def __init__(self, vm_id: str) -> None:
+        super().__init__(
+            f"No machine of this process has the id {vm_id!r}.",
+            hint="exec_vm deletes its machine; create_vm makes a new one.",
+        )
+
+
+class CatalogueError(PyroError, ValueError):
+    """An entry of a catalogue file that cannot be used."""
+
+    code = "catalogue_entry"
+
+    def __init__(self, where: Path, wrong: str, *, hint: str) -> None:
+        super().__init__(f"The catalogue {where} {wrong}.", hint=hint)
+
+
+class MachineStateError(PyroError, RuntimeError):
+    """A call that needs another state of the machine."""
+
+    code = "machine_state"
+
+    def __init__(self, vm_id: str, *, state: str, needed: str, hint: str) -> None:
+        super().__init__(f"Machine {vm_id} is {state}, and this needs it {needed}.", hint=hint)
+
+
+class MachineExpiredError(PyroError, RuntimeError):
+    """The machine's time to live is over and it was deleted."""
+
+    code = "machine_expired"
+
+    def __init__(self, vm_id: str, ttl_seconds: int) -> None:
+        super().__init__(
+            f"Machine {vm_id} reached the end of its {ttl_seconds} s and was deleted.",
+            hint="Create a new one, with a larger ttl_seconds if it was too short.",
+        )
+
+
+class GuestStartError(PyroError, RuntimeError):
+    """The guest did not come up; carries the end of its console."""
+
+    code = "guest_start_failed"
+
+    def __init__(self, why: str, *, console: str = "") -> None:
+        tail = f" Last lines of its console:\n{console}\n" if console else ""
+        super().__init__(
+            f"The guest did not start: {why}.{tail}", hint="'pyro doctor' checks this host."
+        )
+        self.console = console
+
+
+class GuestLostError(PyroError, RuntimeError):
+    """The machine ended, or its channel broke, while a call was under way."""
+
+    code = "guest_lost"
+
+    def __init__(self, why: str) -> None:
+        super().__init__(
+            f"The guest was lost during the call: {why}.",
+            hint="The command's outcome is unknown; run it again in a new machine.",
+        )
+
+
+class GuestRefusedError(PyroError, RuntimeError):
+    """The guest agent answered a request with an error."""
+
+    code = "guest_refused"
+
+    def __init__(self, why: str, *, hint: str) -> None:
+        super().__init__(f"The guest refused the request: {why}.", hint=hint)
+
+
+class ProtocolVersionError(PyroError, RuntimeError):
+    """Host and guest agent speak different versions of the protocol."""
+
+    code = "protocol_version"
+
+    def __init__(self, *, ours: int, theirs: int) -> None:
+        super().__init__(
+            f"The guest agent speaks protocol version {theirs}, this pyro speaks {ours}.",
+            hint="The machine was started by another version of pyro: stop it and start it again.",
+        )
+
+
+class NoEngineError(PyroError, RuntimeError):
+    """No engine can run a guest on this host."""
+
+    code = "no_engine"
+
+    def __init__(self, reasons: Sequence[str]) -> None:
+        super().__init__(
+            f"No guest can run on this host: {'; '.join(reasons)}.",
+            hint="'pyro doctor' names each remedy; --allow-host-compat (allow_host_compat=True) "
+            "runs the command on this host itself, without any isolation.",
+        )
+
+
+class NotAvailableError(PyroError, RuntimeError):
+    """Something this version, or this host, cannot give."""
+
+    code = "not_available"
+
+    def __init__(self, what: str, *, hint: str) -> None:
+        super().__init__(f"{what}.", hint=hint)
+
+
+class MachineLimitError(PyroError, RuntimeError):
+    """As many machines are active as `max_active_vms` allows."""
+
+    code = "machine_limit"
+
+    def __init__(self, *, limit: int, active: int) -> None:
+        super().__init__(
+            f"max_active_vms is {limit} and {active} machines are active.",
+            hint="Delete one first, or construct Pyro with a larger max_active_vms.",
+        )
+
+
+class HostMemoryError(PyroError, RuntimeError):
+    """The machine may use more memory than the host has free."""
+
+    code = "host_memory"
+
+    def __init__(self, *, needed_mib: int, available_mib: int) -> None:
+        super().__init__(
+            f"The machine may use {needed_mib} MiB of memory and this host has "
+            f"{available_mib} MiB free.",
+            hint="Ask for less with mem_mib, or end other machines first.",
+        )
+
+
+class DiskSpaceError(PyroError, RuntimeError):
+    """A file system has less room than the work needs."""
+
+    code = "disk_space"
+
+    def __init__(self, where: Path, *, needed_mib: int, free_mib: int, variable: str) -> None:
+        super().__init__(
+            f"{where} has {free_mib} MiB free and this needs {needed_mib} MiB.",
+            hint=f"Free some room, or point {variable} at a larger file system.",
+        )
+
+
+class ToolMissingError(PyroError, RuntimeError):
+    """A program that pyro runs is not installed."""
+
+    code = "tool_missing"
+
+    def __init__(self, tool: str, *, package: str, purpose: str) -> None:
+        super().__init__(
+            f"The program {tool!r} is not installed; pyro uses it to {purpose}.",
+            hint=f"Install the package {package} (Debian: apt-get install {package}).",
+        )
+        self.tool = tool
+        self.package = package
+
+
+class EnvironmentBuildError(PyroError, RuntimeError):
+    """An image could not be built."""
+
+    code = "environment_build"
+
+    def __init__(self, name: str, why: str, *, hint: str) -> None:
+        super().__init__(f"Building {name} failed: {why}.", hint=hint)
+
+
+class CacheCorruptError(PyroError, RuntimeError):
+    """A cached image is not what its manifest records."""
+
+    code = "cache_corrupt"
+
+    def __init__(self, where: Path, wrong: str, *, hint: str) -> None:
+        super().__init__(f"The cache entry {where} {wrong}.", hint=hint)
+
+
+class CacheAccessError(PyroError, RuntimeError):
+    """A directory of pyro's cannot be read or written."""
+
+    code = "cache_access"
+
+    def __init__(self, where: Path, why: str, *, variable: str) -> None:
+        super().__init__(
+            f"{where} cannot be used: {why}.",
+            hint=f"Make it readable and writable for this user, or set {variable} elsewhere.",
+        )
+
+
+class BrokenInstallError(PyroError, RuntimeError):
+    """A module or data file that belongs to pyro, or that it depends on, is not there."""
+
+    code = "broken_install"
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(
+            f"This installation of pyro is not whole: {error}.",
+            hint="'pyro doctor' lists what is missing; "
+            "'pip install --force-reinstall pyro-mcp' puts it back.",
+        )
+
+
+class OutputWriteError(PyroError, RuntimeError):
+    """Standard output or standard error does not take what is written."""
+
+    code = "output_write"
+
+    def __init__(self, where: str, why: str) -> None:
+        super().__init__(
+            f"Writing to {where} failed: {why}.",
+            hint="Send the output to a place that takes it.",
+        )
+
+
+class ModelError(PyroError, RuntimeError):
+    """A language model's server cannot be reached, or its answer cannot be used."""
+
+    code = "model"
+
+    def __init__(self, url: str, why: str, *, hint: str) -> None:
+        super().__init__(f"The model at {url} failed: {why}.", hint=hint)

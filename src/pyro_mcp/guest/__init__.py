@@ -1,0 +1,5 @@
+"""The agent: PID 1 of every guest.
+
+Start-up is the product's: modules here import what the interpreter has built in (`_socket`,
+`_json`, `_thread`) where the public one costs milliseconds, and nothing of `typing` at run time.
+"""

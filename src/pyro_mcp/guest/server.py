@@ -1,0 +1,209 @@
+"""Connections of the host, and the four things it can ask for."""
+
+from __future__ import annotations
+
+import _socket
+import _thread
+import os
+from typing import TYPE_CHECKING
+
+from pyro_mcp import protocol
+from pyro_mcp.guest import loop as events
+from pyro_mcp.guest.channel import Channel
+from pyro_mcp.guest.processes import Execution, send_error
+from pyro_mcp.guest.requests import RefusedError, bad_request, decode, encode, parse_exec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyro_mcp.guest.loop import Loop
+    from pyro_mcp.guest.processes import Places
+
+_MOST_CONNECTIONS = 256
+"""Further ones wait in the listening socket's queue."""
+_ACCEPT_AGAIN_SECONDS = 0.1
+
+
+class Server:
+    """Answers the host on a listening, non-blocking stream socket.
+
+    `on_halt` is called with the channel that asked, when no command runs any more.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        listener: _socket.socket,
+        places: Places,
+        *,
+        count_oom_kills: Callable[[], int],
+        null: int,
+        on_halt: Callable[[Channel], None],
+        on_idle: Callable[[], None],
+        log: Callable[[str], None],
+    ) -> None:
+        self._loop = loop
+        self._listener = listener
+        self._places = places
+        self._count_oom_kills = count_oom_kills
+        self._null = null
+        self._on_halt = on_halt
+        self._on_idle = on_idle
+        self._log = log
+        self._halting: Channel | None = None
+        self._connections: set[_Connection] = set()
+        self._executions: set[Execution] = set()
+        self._listen()
+
+    def _listen(self) -> None:
+        self._loop.watch(self._listener.fileno(), events.IN, self._accept)
+
+    def _accept(self, _events: int) -> None:
+        try:
+            descriptor, _ = self._listener._accept()  # type: ignore[attr-defined]
+        except BlockingIOError:
+            return
+        except OSError as error:
+            # No descriptor or memory for it: others have to end first.
+            self._log(f"a connection could not be accepted: {error}")
+            self._loop.forget(self._listener.fileno())
+            self._loop.call_in(_ACCEPT_AGAIN_SECONDS, self._listen)
+            return
+        sock = _socket.socket(fileno=descriptor)
+        sock.setblocking(False)
+        connection = _Connection(self, sock)
+        self._connections.add(connection)
+        connection.start()
+        if len(self._connections) >= _MOST_CONNECTIONS:
+            self._loop.forget(self._listener.fileno())
+
+    def execute(self, channel: Channel, request: dict[str, object]) -> Execution:
+        """Begin an exec. Raises `RefusedError`."""
+        if self._halting is not None:
+            raise RefusedError(protocol.ERROR_CANNOT_START, "the machine is being stopped")
+        try:
+            execution = Execution(
+                self._loop,
+                channel,
+                self._places,
+                parse_exec(request),
+                count_oom_kills=self._count_oom_kills,
+                null=self._null,
+                on_end=self._execution_ended,
+            )
+        except OSError as error:
+            why = f"the guest has no room for it: {error.strerror}"
+            raise RefusedError(protocol.ERROR_CANNOT_START, why) from error
+        self._executions.add(execution)
+        return execution
+
+    def ping(self, channel: Channel) -> None:
+        """Say that the agent answers."""
+        reply(channel, {"protocol": protocol.VERSION, "commands": len(self._executions)})
+
+    def sync(self, channel: Channel) -> None:
+        """Flush every file system, beside everything else."""
+
+        def flush() -> None:
+            os.sync()
+            self._loop.call_from_thread(lambda: reply(channel, {}))
+
+        _thread.start_new_thread(flush, ())
+
+    def halt(self, channel: Channel) -> None:
+        """End every command, then the machine."""
+        self._halting = channel
+        for execution in tuple(self._executions):
+            execution.abort()
+        self._perhaps_halt()
+
+    def disconnected(self, connection: _Connection) -> None:
+        """A connection has ended."""
+        self._connections.discard(connection)
+        self._listen()
+
+    def log(self, line: str) -> None:
+        """Write a line to the machine's console."""
+        self._log(line)
+
+    def loop(self) -> Loop:
+        """The loop that serves."""
+        return self._loop
+
+    def _execution_ended(self, execution: Execution) -> None:
+        self._executions.discard(execution)
+        self._on_idle()
+        self._perhaps_halt()
+
+    def _perhaps_halt(self) -> None:
+        if self._halting is not None and not self._executions:
+            self._on_halt(self._halting)
+
+
+class _Connection:
+    """One connection: a request, and the exec it may have begun."""
+
+    def __init__(self, server: Server, sock: _socket.socket) -> None:
+        self._server = server
+        self._asked = False
+        self._execution: Execution | None = None
+        self._channel = Channel(server.loop(), sock, self._frame, self._gone, self._closed)
+
+    def start(self) -> None:
+        """Begin to listen."""
+        self._channel.start()
+
+    def _frame(self, kind: int, payload: bytes) -> None:
+        try:
+            if self._asked:
+                self._further(kind, payload)
+            elif kind == protocol.REQUEST:
+                self._asked = True
+                self._request(decode(payload))
+            else:
+                raise bad_request(f"it begins with a frame of kind {kind}")
+        except RefusedError as error:
+            self._refuse(error)
+
+    def _further(self, kind: int, payload: bytes) -> None:
+        if self._execution is None:
+            raise bad_request(f"a frame of kind {kind} is not due")
+        self._execution.frame(kind, payload)
+
+    def _request(self, request: dict[str, object]) -> None:
+        operation = request.get("op")
+        if operation == "exec":
+            self._execution = self._server.execute(self._channel, request)
+        elif operation == "ping":
+            self._server.ping(self._channel)
+        elif operation == "sync":
+            self._server.sync(self._channel)
+        elif operation == "halt":
+            self._server.halt(self._channel)
+        else:
+            raise bad_request(f"its op is {operation!r}")
+
+    def _refuse(self, error: RefusedError) -> None:
+        if self._execution is not None:
+            self._execution.abort()
+        send_error(self._channel, error)
+
+    def _gone(self, error: Exception | None) -> None:
+        if self._execution is not None:
+            self._execution.abort()
+        if isinstance(error, protocol.VersionMismatchError):
+            # The other side has our preamble, and says so to its user.
+            self._channel.close_when_sent()
+        elif isinstance(error, protocol.ProtocolError):
+            send_error(self._channel, bad_request(str(error)))
+        elif error is not None and not isinstance(error, OSError):
+            self._server.log(f"a connection failed: {type(error).__name__}: {error}")
+
+    def _closed(self) -> None:
+        self._server.disconnected(self)
+
+
+def reply(channel: Channel, value: dict[str, str | int | bool | None]) -> None:
+    """Answer with one REPLY frame and close."""
+    channel.send_frame(protocol.REPLY, encode(value))
+    channel.close_when_sent()

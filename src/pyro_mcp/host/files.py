@@ -1,0 +1,171 @@
+"""Files of this host: whole or not at all, copied without their holes, and room for them."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING, BinaryIO
+
+from pyro_mcp.errors import DiskSpaceError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_FICLONE = 0x40049409  # linux/fs.h
+_NO_REFLINK = frozenset(
+    (errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.EPERM, errno.ENOSYS)
+)
+_CHUNK = 1 << 30
+
+
+def write_whole(path: Path, content: bytes, *, mode: int = 0o644) -> None:
+    """Replace `path` by `content`; readers see the old file or the new one, also after a crash."""
+    fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as out:
+            os.fchmod(descriptor, mode)  # whatever the umask
+            out.write(content)
+            out.flush()
+            os.fsync(descriptor)
+        fresh.replace(path)
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Make names in this directory survive a crash of the host."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_file(path: Path) -> None:
+    """Make the content of this file survive a crash of the host."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def publish(finished: Path, target: Path) -> None:
+    """Give a finished file or directory its name, on the same file system.
+
+    A directory that is there already is moved aside first, so what replaces it is never mixed
+    with it; it is removed by the caller's next clean-up if this process dies in between.
+    """
+    aside = finished.with_name(f"{finished.name}.old")
+    if target.is_dir():
+        target.rename(aside)
+    finished.rename(target)
+    sync_directory(target.parent)
+    remove_tree(aside)
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a file or directory tree if it is there."""
+    import shutil
+
+    if path.is_symlink() or not path.is_dir():
+        path.unlink(missing_ok=True)
+        return
+    shutil.rmtree(path)
+
+
+def copy_sparse(source: Path, target: Path, *, mode: int = 0o600) -> None:
+    """Copy a file to the new file `target`, holes as holes; shares blocks where possible.
+
+    Raises:
+        FileExistsError: `target` is there.
+    """
+    with_source = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        with_target = os.open(target, flags, mode)
+        try:
+            if not _share_blocks(with_source, with_target):
+                _copy_data(with_source, with_target)
+        except BaseException:
+            os.unlink(target)  # noqa: PTH108
+            raise
+        finally:
+            os.close(with_target)
+    finally:
+        os.close(with_source)
+
+
+def _share_blocks(source: int, target: int) -> bool:
+    import fcntl
+
+    try:
+        fcntl.ioctl(target, _FICLONE, source)
+    except OSError as error:
+        if error.errno in _NO_REFLINK:
+            return False
+        raise
+    return True
+
+
+def _copy_data(source: int, target: int) -> None:
+    size = os.fstat(source).st_size
+    os.ftruncate(target, size)
+    at = 0
+    while at < size:
+        try:
+            start = os.lseek(source, at, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # only a hole is left
+                return
+            raise
+        at = os.lseek(source, start, os.SEEK_HOLE)
+        while start < at:
+            start += _copy_range(source, target, start, min(at - start, _CHUNK))
+
+
+def _copy_range(source: int, target: int, offset: int, count: int) -> int:
+    try:
+        done = os.copy_file_range(source, target, count, offset, offset)
+    except OSError as error:
+        if error.errno not in _NO_REFLINK:
+            raise
+        done = os.pwrite(target, os.pread(source, min(count, 1 << 20), offset), offset)
+    if done == 0:
+        raise OSError(errno.EIO, "the source became shorter while it was copied")
+    return done
+
+
+def free_mib(path: Path) -> int:
+    """MiB that this user may still write where `path` is, or will be."""
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    room = os.statvfs(path)
+    return room.f_bavail * room.f_frsize >> 20
+
+
+def require_room(path: Path, *, needed_mib: int, variable: str) -> None:
+    """Raise `DiskSpaceError` unless `needed_mib` MiB can be written below `path`.
+
+    `variable` is the environment variable that moves it elsewhere.
+    """
+    free = free_mib(path)
+    if free < needed_mib:
+        raise DiskSpaceError(path, needed_mib=needed_mib, free_mib=free, variable=variable)
+
+
+def copy_bytes(source: BinaryIO, target: BinaryIO, count: int) -> None:
+    """Copy the next `count` bytes of one file to another.
+
+    Raises:
+        EOFError: the source has fewer.
+    """
+    while count:
+        chunk = source.read(min(count, 1 << 20))
+        if not chunk:
+            raise EOFError("the source is shorter than expected")
+        target.write(chunk)
+        count -= len(chunk)

@@ -1,0 +1,1 @@
+"""The jail: what confines a guest kernel on the host."""

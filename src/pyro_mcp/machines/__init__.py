@@ -1,0 +1,1 @@
+"""Machines: one running guest each, and the process that holds it."""

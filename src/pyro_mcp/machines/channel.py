@@ -1,0 +1,94 @@
+"""The way to a guest: the machine's unix socket, and the frames that cross it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from typing import TYPE_CHECKING
+
+from pyro_mcp import protocol
+from pyro_mcp.errors import GuestLostError, ProtocolVersionError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+API_SOCKET = "api.sock"
+VSOCK_SOCKET = "vsock.sock"
+_LONGEST_ANSWER = 64
+
+
+def connect(directory: Path, port: int = protocol.AGENT_PORT) -> socket.socket:
+    """Open a stream to a port of the guest; waits until its agent listens."""
+    client = _open(directory)
+    try:
+        answer = _ask(client, b"CONNECT %d\n" % port)
+        if answer != b"OK %d\n" % port:
+            raise GuestLostError("it closed the connection before answering")
+    except BaseException:
+        client.close()
+        raise
+    return client
+
+
+def stop(directory: Path) -> bool:
+    """Ask the monitor to end the machine; False when there is no monitor."""
+    try:
+        client = _open(directory)
+    except GuestLostError:
+        return False
+    with client:
+        return _ask(client, b"STOP\n") == b"OK stop\n"
+
+
+def _open(directory: Path) -> socket.socket:
+    client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        # A socket's path is limited to 107 bytes, a directory's is not.
+        folder = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            client.connect(f"/proc/self/fd/{folder}/{API_SOCKET}")
+        finally:
+            os.close(folder)
+    except OSError as error:
+        client.close()
+        raise GuestLostError("its monitor is gone") from error
+    return client
+
+
+def _ask(client: socket.socket, line: bytes) -> bytes:
+    answer = b""
+    with contextlib.suppress(ConnectionError):
+        client.sendall(line)
+        # Byte by byte up to the newline: what follows is the guest's.
+        while not answer.endswith(b"\n") and len(answer) < _LONGEST_ANSWER:
+            byte = client.recv(1)
+            if not byte:
+                break
+            answer += byte
+    return answer
+
+
+class Frames:
+    """Frames of the guest agent, over one connection."""
+
+    def __init__(self, client: socket.socket) -> None:
+        self.socket = client
+        self._decoder = protocol.Decoder(protocol.FROM_GUEST)
+
+    def receive(self) -> list[tuple[int, bytes]]:
+        """What one read completes; may be empty. Raises `GuestLostError` at the end."""
+        try:
+            data = self.socket.recv(256 * 1024)
+        except BlockingIOError:
+            return []
+        except OSError as error:
+            raise GuestLostError("the connection broke") from error
+        if not data:
+            raise GuestLostError("the connection ended before the answer")
+        try:
+            return self._decoder.feed(data)
+        except protocol.VersionMismatchError as error:
+            raise ProtocolVersionError(ours=protocol.VERSION, theirs=error.theirs) from error
+        except protocol.ProtocolError as error:
+            raise GuestLostError(f"the agent broke the protocol: {error}") from error

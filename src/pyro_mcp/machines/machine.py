@@ -1,0 +1,221 @@
+"""One guest, and the process that owns it: made, started, asked, stopped, removed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from pyro_mcp.config import OUTPUT_LIMIT_BYTES
+from pyro_mcp.engines.base import GuestSpec
+from pyro_mcp.errors import GuestLostError, GuestStartError, NoEngineError
+from pyro_mcp.host.files import copy_sparse
+from pyro_mcp.jail import limits
+from pyro_mcp.jail.bubblewrap import confine
+from pyro_mcp.jail.seccomp import program
+from pyro_mcp.machines import channel, directory, requests
+from pyro_mcp.machines.choose import find_tools
+from pyro_mcp.machines.monitor_process import MonitorProcess
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Self
+
+    from pyro_mcp.config import Settings
+    from pyro_mcp.engines.base import Engine, LaunchPlan
+    from pyro_mcp.jail.bubblewrap import Confinement
+    from pyro_mcp.machines.spec import Images, MachineSpec
+
+_START_SECONDS = 30.0
+_STOP_SECONDS = 10.0
+_DATA_DISK = "data.ext4"
+
+
+class Machine:
+    """A machine of this process; it ends with it, however that ends.
+
+    Use with `with`, or call `close`. Not for use from several threads at once, except that
+    `execute` may run in as many as you like.
+    """
+
+    def __init__(
+        self, spec: MachineSpec, images: Images, engine: Engine, *, machine_id: str, home: Path
+    ) -> None:
+        self.id = machine_id
+        self.spec = spec
+        self.images = images
+        self.engine = engine
+        self.directory = home
+        self.cpu: int | None = None
+        self.report: dict[str, Any] = {}
+        """What the agent said of itself when it came up."""
+        self._owned = contextlib.ExitStack()
+        self._lock = -1
+        self._monitor: MonitorProcess | None = None
+        self._plan: LaunchPlan | None = None
+
+    @classmethod
+    def create(cls, settings: Settings, spec: MachineSpec, images: Images, engine: Engine) -> Self:
+        """Make a machine's directory and disk; nothing runs yet."""
+        machine_id = os.urandom(6).hex()
+        home, lock, cpu = directory.make(settings.state_dir, machine_id)
+        machine = cls(spec, images, engine, machine_id=machine_id, home=home)
+        # Last in, first out: the lock goes when nothing is left that it could protect.
+        machine._owned.callback(os.close, lock)
+        machine._owned.callback(directory.remove, home)
+        machine._owned.callback(machine.kill)
+        machine._lock = lock
+        machine.cpu = cpu
+        try:
+            copy_sparse(images.blank_disk, home / _DATA_DISK)
+        except BaseException:
+            machine.close()
+            raise
+        return machine
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    @property
+    def vcpu_count(self) -> int:
+        """How many CPUs the guest really has."""
+        return self._plan.vcpu_count if self._plan else 1
+
+    @property
+    def running(self) -> bool:
+        """Whether the machine runs now."""
+        return self._monitor is not None and self._monitor.running
+
+    def start(self, *, life_seconds: float) -> None:
+        """Boot the guest and wait until its agent answers.
+
+        The monitor ends it after `life_seconds`, or when this process ends.
+
+        Raises:
+            ToolMissingError: A program that the jail needs is not installed.
+            NoEngineError: This host does not let a jail be made.
+            GuestStartError: The guest did not come up.
+        """
+        tools = find_tools()
+        plan = self.engine.plan(
+            GuestSpec(
+                jail_root=self.images.jail_root,
+                agent_image=self.images.agent_image,
+                environment_image=self.images.environment_image,
+                data_disk=self.directory / _DATA_DISK,
+                mem_mib=self.spec.mem_mib,
+                vcpu_count=self.spec.vcpu_count,
+            )
+        )
+        vsock = (str(self.directory / channel.VSOCK_SOCKET), plan.vsock_socket, True)
+        exposed = [(str(f.source), f.target, f.writable) for f in plan.exposed]
+        confinement = confine(
+            plan.program,
+            root=str(plan.root),
+            exposed=[*exposed, vsock],
+            scratch_bytes=plan.scratch_bytes,
+            environment=plan.environment,
+            bwrap=tools.bwrap,
+            setarch=tools.setarch,
+        )
+        self._plan = plan
+        monitor = MonitorProcess.start(
+            self._launch(plan, confinement, life_seconds), directory=self.directory, lock=self._lock
+        )
+        self._monitor = monitor
+        try:
+            event = monitor.next_event(within_seconds=_START_SECONDS)
+            if event is None or event.get("event") != "ready":
+                raise self._start_error(event)
+            self.report = dict(event["report"])
+        except BaseException:
+            self.kill()
+            raise
+
+    def execute(
+        self,
+        command: str,
+        *,
+        timeout_seconds: float,
+        env: dict[str, str] | None = None,
+        stdin: BinaryIO | bytes | None = None,
+        on_output: requests.OnOutput | None = None,
+        output_limit: int = OUTPUT_LIMIT_BYTES,
+    ) -> requests.CommandOutcome:
+        """Run one command; see `requests.execute`."""
+        try:
+            return requests.execute(
+                self.directory,
+                command,
+                timeout_seconds=timeout_seconds,
+                env=env,
+                stdin=stdin,
+                on_output=on_output,
+                output_limit=output_limit,
+            )
+        except GuestLostError as error:
+            event = self._monitor and self._monitor.next_event(within_seconds=1.0)
+            if not event:
+                raise
+            console = event.get("console") or ""
+            said = f"; its console ended with: {console}" if console else ""
+            raise GuestLostError(f"{event.get('reason')}{said}") from error
+
+    def stop(self) -> None:
+        """Flush the guest's disks and end it; the data disk stays."""
+        if self._monitor is None:
+            return
+        with contextlib.suppress(GuestLostError, OSError):
+            requests.halt(self.directory, timeout_seconds=_STOP_SECONDS)
+            self._monitor.wait(_STOP_SECONDS)
+        if self._monitor.running:
+            channel.stop(self.directory)
+        self._monitor.end()
+        self._monitor = None
+
+    def kill(self) -> None:
+        """End the guest at once; what it had not written is lost."""
+        monitor, self._monitor = self._monitor, None
+        if monitor is not None:
+            monitor.end()
+
+    def close(self) -> None:
+        """End the guest and remove everything of it; may be called twice."""
+        self._owned.close()
+
+    def _launch(
+        self, plan: LaunchPlan, confinement: Confinement, life_seconds: float
+    ) -> dict[str, Any]:
+        disk_bytes = (self.directory / _DATA_DISK).stat().st_size
+        bounds = limits.rlimits(mem_mib=self.spec.mem_mib, disk_bytes=disk_bytes)
+        return {
+            "directory": str(self.directory),
+            "argv": list(confinement.argv),
+            "sources": dict(confinement.sources),
+            "seccomp": program(plan.seccomp_profile).hex(),
+            "limits": bounds,
+            "uid": limits.jail_uid(),
+            "owned_files": [str(self.directory / _DATA_DISK)],
+            "cpu": self.cpu if plan.one_cpu else None,
+            "owner_pid": os.getpid(),
+            "life_seconds": life_seconds,
+            "remove_directory": True,
+        }
+
+    def _start_error(self, event: dict[str, Any] | None) -> Exception:
+        if event is None:
+            return GuestStartError("its monitor ended without a word", console=self._log_tail())
+        console = str(event.get("console", ""))
+        for line in console.splitlines():
+            if line.startswith(("bwrap:", "setarch:", "pyro: cannot start the jail")):
+                return NoEngineError([f"{self.engine.name}: the jail cannot be made ({line})"])
+        return GuestStartError(str(event.get("reason")), console=console)
+
+    def _log_tail(self) -> str:
+        try:
+            return (self.directory / "monitor.log").read_text(errors="replace")[-2000:]
+        except OSError:
+            return ""

@@ -1,0 +1,1 @@
+"""The monitor: the one process that holds a machine."""

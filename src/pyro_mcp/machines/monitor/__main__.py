@@ -1,0 +1,51 @@
+"""The monitor's process: `python -I -S` with this package on its path, one per machine.
+
+Descriptors: 0 the launch (JSON, to its end), 1 the status pipe, 2 the monitor's log, 3 the lock
+of the machine's directory, which stays locked as long as this process lives. The working
+directory is the machine's. It imports little on purpose: it is on the path of every start.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+
+def main() -> None:
+    """Run one machine to its end."""
+    os.closerange(4, os.sysconf("SC_OPEN_MAX"))
+    launch = json.loads(_read_all(0))
+    # The lock lives on in this process alone.
+    os.set_inheritable(3, False)
+    for descriptor in (0, 1):
+        os.set_inheritable(descriptor, False)
+    os.chdir(launch["directory"])
+
+    from pyro_mcp.machines.monitor.loop import Monitor
+    from pyro_mcp.machines.monitor.status import Status
+
+    reason = Monitor(launch, Status(1)).run()
+    if launch["remove_directory"] and reason != "stop":
+        _remove(launch["directory"])
+    sys.stderr.write(f"ended: {reason}\n")
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def _read_all(descriptor: int) -> bytes:
+    parts = []
+    while part := os.read(descriptor, 65536):
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _remove(directory: str) -> None:
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            os.unlink(entry.path)  # noqa: PTH108 - pathlib is not loaded here
+    os.rmdir(directory)  # noqa: PTH106
+
+
+if __name__ == "__main__":
+    main()

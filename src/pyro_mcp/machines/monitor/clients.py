@@ -1,0 +1,125 @@
+"""The machine's unix socket: Firecracker's handshake, and two verbs of our own.
+
+A client sends one line and gets one line:
+
+    CONNECT <port>    OK <port>    and from then on bytes to and from that vsock port
+    STOP              OK stop      then the machine ends
+
+CONNECT waits until the guest agent listens. A refused CONNECT closes the connection, as
+Firecracker does (docs/vsock.md there).
+"""
+
+from __future__ import annotations
+
+import selectors
+import socket
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyro_mcp.vsock.device import VsockDevice
+
+_LONGEST_LINE = 64
+_MOST_WAITING = 256
+
+
+class Clients:
+    """Accepts clients, and hands each to the vsock device once it has said where to."""
+
+    def __init__(
+        self,
+        selector: selectors.BaseSelector,
+        listener: socket.socket,
+        device: VsockDevice,
+        *,
+        on_stop: Callable[[], None],
+    ) -> None:
+        self._selector = selector
+        self._listener = listener
+        self._device = device
+        self._on_stop = on_stop
+        self._greeting: dict[socket.socket, bytearray] = {}
+        self._waiting: list[tuple[int, socket.socket]] = []
+        self._ready = False
+        listener.setblocking(False)
+        selector.register(listener, selectors.EVENT_READ, self._accept)
+
+    def guest_is_ready(self) -> None:
+        """The agent listens: connect everyone who waited."""
+        self._ready = True
+        waiting, self._waiting = self._waiting, []
+        for port, client in waiting:
+            self._connect(port, client)
+
+    def close(self) -> None:
+        """Close the socket and everyone not yet handed on."""
+        self._selector.unregister(self._listener)
+        self._listener.close()
+        for client in self._greeting:
+            self._selector.unregister(client)
+            client.close()
+        for _, client in self._waiting:
+            client.close()
+        self._greeting.clear()
+        self._waiting.clear()
+
+    def _accept(self, _mask: int) -> None:
+        try:
+            client, _ = self._listener.accept()
+        except OSError:  # it went away again, or we are out of descriptors: it sees a closed socket
+            return
+        if len(self._greeting) + len(self._waiting) >= _MOST_WAITING:
+            client.close()
+            return
+        client.setblocking(False)
+        self._greeting[client] = bytearray()
+        self._selector.register(
+            client, selectors.EVENT_READ, lambda _mask, client=client: self._greet(client)
+        )
+
+    def _greet(self, client: socket.socket) -> None:
+        line = self._greeting[client]
+        try:
+            # One byte past the line belongs to the guest: never take more than the line.
+            data = client.recv(_LONGEST_LINE, socket.MSG_PEEK)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        end = data.find(b"\n")
+        taken = client.recv(end + 1 if end >= 0 else len(data)) if data else b""
+        line += taken
+        if not data or len(line) > _LONGEST_LINE:
+            self._drop(client)
+        elif end >= 0:
+            self._selector.unregister(client)
+            del self._greeting[client]
+            self._obey(bytes(line), client)
+
+    def _obey(self, line: bytes, client: socket.socket) -> None:
+        verb, _, rest = line.strip().partition(b" ")
+        if verb == b"CONNECT" and rest.isdigit() and int(rest) < 2**32:
+            if self._ready:
+                self._connect(int(rest), client)
+            else:
+                self._waiting.append((int(rest), client))
+        elif verb == b"STOP":
+            client.send(b"OK stop\n")
+            client.close()
+            self._on_stop()
+        else:
+            client.close()
+
+    def _connect(self, port: int, client: socket.socket) -> None:
+        def opened(ok: bool) -> None:
+            # The buffer of a fresh socket always has room for one line.
+            if ok:
+                client.send(b"OK %d\n" % port)
+
+        self._device.connect(port, client, on_open=opened)
+
+    def _drop(self, client: socket.socket) -> None:
+        self._selector.unregister(client)
+        del self._greeting[client]
+        client.close()

@@ -1,0 +1,99 @@
+"""Starting the jail: from a plan to a running process.
+
+Plain fork and exec: the monitor has one thread here, and `subprocess` would cost more than the
+jail takes to start.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+from typing import TYPE_CHECKING
+
+from pyro_mcp.jail.staging import stage
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_FILTER = 3
+_RESTORED_SIGNALS = (signal.SIGPIPE, signal.SIGINT, signal.SIGTERM)
+
+
+def start_jail(
+    argv: Sequence[str],
+    sources: dict[str, str],
+    *,
+    seccomp: bytes,
+    limits: dict[str, int],
+    uid: int | None,
+    cpu: int | None,
+    console: int,
+) -> int:
+    """Start the jail described by `argv` and return the pid of its outermost process.
+
+    `sources` are the host paths behind the placeholders of `argv`; `limits` are RLIMIT names and
+    values; `uid` is the unprivileged host uid to run under (None: ours); `cpu` the one host CPU
+    for the whole tree; its output goes to the descriptor `console`.
+    """
+    filter_file = os.memfd_create("seccomp", os.MFD_CLOEXEC)
+    try:
+        os.write(filter_file, seccomp)
+        os.lseek(filter_file, 0, os.SEEK_SET)
+        pid = os.fork()
+        if pid == 0:
+            _become(argv, sources, filter_file, limits=limits, uid=uid, cpu=cpu, console=console)
+        return pid
+    finally:
+        os.close(filter_file)
+
+
+def _become(
+    argv: Sequence[str],
+    sources: dict[str, str],
+    filter_file: int,
+    *,
+    limits: dict[str, int],
+    uid: int | None,
+    cpu: int | None,
+    console: int,
+) -> None:
+    """Turn this forked child into the jail; never returns."""
+    try:
+        for number in _RESTORED_SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+        null = os.open("/dev/null", os.O_RDWR)
+        os.dup2(null, 0)
+        os.dup2(console, 1)
+        os.dup2(console, 2)
+        # Nothing but the filter may cross: bubblewrap hands on whatever it inherits.
+        os.dup2(filter_file, _FILTER)
+        for descriptor in range(_FILTER + 1):
+            # A descriptor that had its number already was not duplicated, and would close.
+            os.set_inheritable(descriptor, True)
+        os.closerange(_FILTER + 1, os.sysconf("SC_OPEN_MAX"))
+        if cpu is not None:
+            os.sched_setaffinity(0, {cpu})
+        places = dict(sources)
+        if uid is not None:
+            places.update(stage(sources) or {})
+            os.setgroups([])
+            os.setgid(uid)
+            os.setuid(uid)
+        places["seccomp"] = str(_FILTER)
+        for name, value in limits.items():
+            number = getattr(resource, name)
+            hard = resource.getrlimit(number)[1]
+            bound = value if hard == resource.RLIM_INFINITY else min(value, hard)
+            resource.setrlimit(number, (bound, bound))
+        os.execv(argv[0], [_fill(word, places) for word in argv])
+    except BaseException as error:  # noqa: BLE001 - this is the child: it must not return
+        os.write(2, f"pyro: cannot start the jail: {error}\n".encode())
+    finally:
+        os._exit(127)
+
+
+def _fill(word: str, places: dict[str, str]) -> str:
+    if word.startswith("{") and word.endswith("}"):
+        return places[word[1:-1]]
+    return word

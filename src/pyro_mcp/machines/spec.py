@@ -1,0 +1,94 @@
+"""What is asked of a machine, checked before anything is made."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from pyro_mcp import config
+from pyro_mcp.errors import HostMemoryError, InvalidInputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Images(NamedTuple):
+    """The files a machine is made from; all are read-only and shared."""
+
+    jail_root: Path
+    agent_image: Path
+    environment_image: Path
+    environment_version: str
+    blank_disk: Path
+    """Formatted and empty: each machine takes a copy of it as its data disk."""
+
+
+class MachineSpec(NamedTuple):
+    """One machine, as asked for."""
+
+    environment: str
+    vcpu_count: int
+    mem_mib: int
+    ttl_seconds: int
+    network: bool
+    allow_host_compat: bool
+
+    def check(self) -> None:
+        """Refuse what is outside the limits.
+
+        Raises:
+            InvalidInputError: A number outside its range.
+            HostMemoryError: More memory than this host has free.
+        """
+        if not self.environment.strip():
+            raise InvalidInputError(
+                "environment", "is empty", hint="'pyro env list' shows what can be named."
+            )
+        check_range("vcpu_count", self.vcpu_count, *config.VCPU_RANGE)
+        check_range("mem_mib", self.mem_mib, *config.MEM_MIB_RANGE)
+        check_range("ttl_seconds", self.ttl_seconds, *config.TTL_SECONDS_RANGE)
+        available = available_memory_mib()
+        if self.mem_mib > available:
+            raise HostMemoryError(needed_mib=self.mem_mib, available_mib=available)
+
+
+def check_range(name: str, value: object, low: int, high: int) -> None:
+    """Refuse what is not a whole number from `low` to `high`."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InvalidInputError(
+            name, f"is {value!r}, not a whole number", hint=f"Give a number from {low} to {high}."
+        )
+    if not low <= value <= high:
+        raise InvalidInputError(name, f"is {value}", hint=f"Give a number from {low} to {high}.")
+
+
+def check_command(command: object) -> None:
+    """Refuse an empty command, and one no shell could take."""
+    if not isinstance(command, str) or not command.strip():
+        raise InvalidInputError(
+            "command", "is empty", hint="Give the command to run, for example 'git --version'."
+        )
+    if "\0" in command:
+        raise InvalidInputError(
+            "command", "contains a NUL character", hint="Remove it; no program can be given one."
+        )
+
+
+def check_timeout(timeout_seconds: object) -> None:
+    """Refuse a limit that is not a positive number."""
+    if isinstance(timeout_seconds, bool) or not isinstance(timeout_seconds, int | float):
+        raise InvalidInputError(
+            "timeout_seconds", f"is {timeout_seconds!r}", hint="Give a number of seconds above 0."
+        )
+    if not 0 < timeout_seconds <= 10**9:
+        raise InvalidInputError(
+            "timeout_seconds", f"is {timeout_seconds}", hint="Give a number of seconds above 0."
+        )
+
+
+def available_memory_mib() -> int:
+    """What this host can still give, MiB (MemAvailable of /proc/meminfo)."""
+    with open("/proc/meminfo", encoding="ascii") as lines:  # noqa: PTH123 - on every start
+        for line in lines:
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) // 1024
+    return 1 << 30

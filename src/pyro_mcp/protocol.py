@@ -1,0 +1,179 @@
+"""The wire between host and guest agent: frames, version, limits.
+
+Shared by both sides; standard library only. It runs over any ordered byte stream (a vsock stream
+on the guest's side, the machine's unix socket on the host's). One connection carries one request.
+
+Each side first sends its preamble of 8 bytes and checks the other's before anything else:
+
+    offset  size  field
+    0       4     b"PYRO"
+    4       2     VERSION, little-endian
+    6       2     reserved, zero
+
+Then frames, in both directions:
+
+    offset  size  field
+    0       4     length of the payload, little-endian, at most MAX_PAYLOAD
+    4       1     kind, one of FrameKind's values
+    5       n     payload
+
+The host opens with one REQUEST. What follows depends on its `op`:
+
+    op      request                                       answer
+    exec    command, cwd, env, timeout_ms, stdin          STDOUT, STDERR ... then one EXIT
+    ping    -                                             one REPLY
+    sync    - (flush every file system)                   one REPLY
+    halt    - (flush, then power the machine off)         one REPLY, then the machine ends
+
+During an exec the host may send STDIN (an empty one closes the command's input) and SIGNAL. The
+guest closes the connection after EXIT, REPLY or ERROR. When the host closes it earlier, the
+command and all it started are killed. A frame of an unexpected kind ends the connection.
+
+`exec` fields: `command` is a string for the guest's shell (`/bin/sh -lc`); `cwd` an absolute path
+(created when it is WORKSPACE); `env` is added to the guest's own few variables; `timeout_ms` is 0
+for none: the tree then gets TERM, and KILL after TERM_GRACE_MS; `stdin` true keeps the command's
+input open for STDIN frames, otherwise it is empty.
+
+EXIT is `{"exit_code", "signal", "timed_out", "duration_ms", "oom_killed"}`: `exit_code` is the
+shell's meaning (128 + n when signal n ended it, 124 after a timeout), `signal` the number or null.
+ERROR is `{"code", "message"}`; codes are the ERROR_… constants.
+"""
+
+import struct
+
+VERSION = 1
+MAGIC = b"PYRO"
+PREAMBLE = struct.Struct("<4sHH")
+HEADER = struct.Struct("<IB")
+
+MAX_PAYLOAD = 1024 * 1024
+"""Upper bound of one frame; checked before anything is read or kept."""
+DATA_CHUNK = 64 * 1024
+"""How much of a stream one STDIN, STDOUT or STDERR frame carries at most."""
+
+AGENT_PORT = 1024
+"""The vsock port on which the agent listens."""
+READY_PORT = 1025
+"""The host's vsock port to which the agent connects once it listens."""
+HOST_CID = 2
+
+TERM_GRACE_MS = 2000
+"""Between TERM and KILL when a command's time is over."""
+
+WORKSPACE = "/workspace"
+
+REQUEST = 1
+STDIN = 2
+SIGNAL = 3
+STDOUT = 16
+STDERR = 17
+EXIT = 18
+REPLY = 19
+ERROR = 20
+
+FROM_HOST = frozenset((REQUEST, STDIN, SIGNAL))
+FROM_GUEST = frozenset((STDOUT, STDERR, EXIT, REPLY, ERROR))
+
+ERROR_BAD_REQUEST = "bad_request"
+ERROR_NO_SUCH_DIRECTORY = "no_such_directory"
+ERROR_CANNOT_START = "cannot_start"
+
+
+class ProtocolError(Exception):
+    """The other side broke the protocol; the connection is of no further use."""
+
+
+class VersionMismatchError(ProtocolError):
+    """The other side speaks another version."""
+
+    def __init__(self, theirs: int) -> None:
+        super().__init__(f"protocol version {theirs} where {VERSION} is spoken")
+        self.theirs = theirs
+
+
+def preamble() -> bytes:
+    """What each side sends first."""
+    return PREAMBLE.pack(MAGIC, VERSION, 0)
+
+
+def check_preamble(data: bytes) -> None:
+    """Raise `VersionMismatchError` for another version, `ProtocolError` for another protocol."""
+    if len(data) != PREAMBLE.size:
+        raise ProtocolError(f"preamble of {len(data)} bytes")
+    magic, version, _ = PREAMBLE.unpack(data)
+    if magic != MAGIC:
+        raise ProtocolError(f"preamble {data!r}")
+    if version != VERSION:
+        raise VersionMismatchError(version)
+
+
+def frame(kind: int, payload: bytes = b"") -> bytes:
+    """One frame, ready to send."""
+    if len(payload) > MAX_PAYLOAD:
+        raise ProtocolError(f"payload of {len(payload)} bytes")
+    return HEADER.pack(len(payload), kind) + payload
+
+
+def json_frame(kind: int, value: dict[str, object]) -> bytes:
+    """One frame with a JSON object in it."""
+    import json  # the guest does without: it costs 15 ms there
+
+    return frame(kind, json.dumps(value, separators=(",", ":")).encode())
+
+
+def parse_json(payload: bytes) -> dict[str, object]:
+    """The JSON object of a frame; anything else is a `ProtocolError`."""
+    import json
+
+    try:
+        value = json.loads(payload)
+    except (ValueError, RecursionError) as error:
+        raise ProtocolError("payload is not JSON") from error
+    if not isinstance(value, dict):
+        raise ProtocolError("payload is not a JSON object")
+    return value
+
+
+class Decoder:
+    """Cuts a byte stream into frames, after the preamble.
+
+    Keeps at most one incomplete frame; a frame over MAX_PAYLOAD or of a kind outside `kinds` is
+    refused as soon as its header is there.
+    """
+
+    def __init__(self, kinds: frozenset[int]) -> None:
+        self._kinds = kinds
+        self._buffer = bytearray()
+        self._greeted = False
+
+    @property
+    def greeted(self) -> bool:
+        """Whether the other side's preamble has come and was right."""
+        return self._greeted
+
+    def feed(self, data: bytes | memoryview) -> list[tuple[int, bytes]]:
+        """The frames completed by `data`, in order, as (kind, payload)."""
+        buffer = self._buffer
+        buffer += data
+        if not self._greeted:
+            if len(buffer) < PREAMBLE.size:
+                return []
+            check_preamble(bytes(buffer[: PREAMBLE.size]))
+            del buffer[: PREAMBLE.size]
+            self._greeted = True
+        frames = []
+        at = 0
+        while len(buffer) - at >= HEADER.size:
+            length, kind = HEADER.unpack_from(buffer, at)
+            if length > MAX_PAYLOAD:
+                raise ProtocolError(f"frame of {length} bytes")
+            if kind not in self._kinds:
+                raise ProtocolError(f"frame of kind {kind}")
+            end = at + HEADER.size + length
+            if len(buffer) < end:
+                break
+            with memoryview(buffer) as view:
+                frames.append((kind, bytes(view[at + HEADER.size : end])))
+            at = end
+        del buffer[:at]
+        return frames

@@ -1,0 +1,115 @@
+"""What pyro answers: one frozen dataclass per response shape; `to_dict` gives the JSON object.
+
+Field names and types are those of the public contract; fields marked *extra* come on top of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """Base of all results."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON object that every surface passes on unchanged."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VmDeleted(Result):
+    """A machine is gone."""
+
+    vm_id: str
+    deleted: bool
+    reason: str
+    """explicit_delete or post_exec_cleanup."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vm(Result):
+    """One machine of this process."""
+
+    vm_id: str
+    environment: str
+    environment_version: str | None
+    vcpu_count: int
+    """As asked for."""
+    vcpu_count_given: int
+    """Extra: what the guest has."""
+    mem_mib: int
+    ttl_seconds: int
+    created_at: float
+    expires_at: float
+    state: str
+    """created, started or stopped."""
+    network_enabled: bool
+    allow_host_compat: bool
+    guest_ip: str | None
+    tap_name: str | None
+    execution_mode: str
+    """pending, guest_vsock or host_compat."""
+    engine: str | None
+    """Extra: how the guest kernel runs; null on the host."""
+    isolation: str
+    """Extra: what stands between the command and the host."""
+    metadata: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VmExecResult(Result):
+    """What one command did. A command that fails or times out is a result, not an error."""
+
+    vm_id: str
+    environment: str
+    environment_version: str | None
+    command: str
+    stdout: str
+    stderr: str
+    exit_code: int
+    """128 + n if signal n ended it, 124 after its time."""
+    duration_ms: int
+    execution_mode: str
+    cleanup: VmDeleted
+    engine: str | None
+    """Extra."""
+    isolation: str
+    """Extra."""
+    signal: int | None
+    """Extra: the signal that ended the command."""
+    timed_out: bool
+    """Extra."""
+    oom_killed: bool
+    """Extra: the guest ran out of memory and its kernel ended something."""
+    stdout_bytes: int
+    """Extra: all that the command wrote, kept or not."""
+    stderr_bytes: int
+    """Extra."""
+    stdout_truncated: bool
+    """Extra: the middle was left out of `stdout`."""
+    stderr_truncated: bool
+    """Extra."""
+    vcpu_count: int
+    """Extra: as asked for."""
+    vcpu_count_given: int
+    """Extra: what the guest had."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkOff(Result):
+    """A machine without a network."""
+
+    vm_id: str
+    reason: str
+    network_enabled: bool = False
+    outbound_connectivity_expected: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reaped(Result):
+    """Machines whose time was over, now removed."""
+
+    deleted_vm_ids: list[str]
+    count: int

@@ -1,0 +1,1 @@
+"""The SDK: `Pyro` and the manager behind it."""

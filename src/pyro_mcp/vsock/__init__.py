@@ -1,0 +1,1 @@
+"""The vsock device: its backend in the monitor."""

@@ -1,0 +1,33 @@
+"""One built runtime for all, and caches of a test's own that share it."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from pyro_mcp.config import Settings
+from pyro_mcp.environments import cache
+
+
+@pytest.fixture(scope="session")
+def runtime() -> cache.Runtime:
+    """The runtime of the real cache; built now if it is not there."""
+    return cache.ensure_runtime(Settings.from_environment())
+
+
+@pytest.fixture
+def empty_cache(settings: Settings, tmp_path: Path) -> Settings:
+    """A cache with nothing in it, and no catalogue of the user's yet."""
+    return dataclasses.replace(
+        settings, cache_dir=tmp_path / "cache", catalogue=tmp_path / "environments.toml"
+    )
+
+
+@pytest.fixture
+def own_cache(empty_cache: Settings, runtime: cache.Runtime) -> Settings:
+    """A cache with the shared runtime and no environment."""
+    empty_cache.cache_dir.mkdir()
+    (empty_cache.cache_dir / "runtime").symlink_to(runtime.tree.parents[1])
+    return empty_cache

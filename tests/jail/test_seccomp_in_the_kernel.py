@@ -1,0 +1,147 @@
+"""The filter as the host's kernel applies it: what a jailed process tries, and what it gets."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from pyro_mcp.jail.seccomp import program
+from tests.support import needs
+
+# System calls that no list of ours names, by their x86-64 number.
+_NEVER = {
+    "pipe": 22, "shmget": 29, "ptrace": 101, "syslog": 103, "setuid": 105, "mknod": 133,
+    "pivot_root": 155, "chroot": 161, "mount": 165, "umount2": 166, "reboot": 169,
+    "init_module": 175, "add_key": 248, "keyctl": 250, "ioctl": 16, "truncate": 76,
+    "ftruncate": 77, "rename": 82, "link": 86, "symlink": 88, "chmod": 90, "unshare": 272,
+    "splice": 275, "perf_event_open": 298, "open_by_handle_at": 304, "setns": 308,
+    "process_vm_readv": 310, "process_vm_writev": 311, "finit_module": 313, "memfd_create": 319,
+    "kexec_load": 246, "bpf": 321, "userfaultfd": 323, "io_uring_setup": 425, "open_tree": 428,
+    "move_mount": 429, "fsopen": 430, "pidfd_open": 434, "clone3": 435, "pidfd_getfd": 438,
+    "mount_setattr": 442, "landlock_create_ruleset": 444, "memfd_secret": 447,
+    "open": 2, "bind": 49, "listen": 50, "sendto": 44, "setrlimit": 160, "personality": 135,
+}  # fmt: skip
+
+_MAP_SHARED_ANONYMOUS = 0x21
+_CLONE_NEWUSER = 0x10000000
+
+# Listed, and refused with these arguments.
+_REFUSED = {
+    "socket AF_INET": (41, 2, 1, 0),
+    "socket AF_INET6": (41, 10, 1, 0),
+    "socket AF_NETLINK": (41, 16, 3, 0),
+    "socket AF_PACKET": (41, 17, 3, 0),
+    "socket AF_VSOCK": (41, 40, 1, 0),
+    "socket AF_ALG": (41, 38, 5, 0),
+    "socket AF_UNIX, datagrams": (41, 1, 2, 0),
+    "clone into a user namespace": (56, _CLONE_NEWUSER | 17, 0, 0, 0, 0),
+    "clone into a mount namespace": (56, 0x20000 | 17, 0, 0, 0, 0),
+    "clone untraced": (56, 0x800000 | 17, 0, 0, 0, 0),
+    "openat O_TRUNC": (257, -100, b"/dev/null", 0o1001, 0),
+    "openat O_APPEND": (257, -100, b"/dev/null", 0o2001, 0),
+    "openat O_PATH": (257, -100, b"/dev/null", 0o10000000, 0),
+    "mmap shared anonymous, large": (9, 0, 1 << 20, 3, _MAP_SHARED_ANONYMOUS, -1, 0),
+    "mmap huge pages": (9, 0, 1 << 21, 3, 0x40022, -1, 0),
+    "mmap locked": (9, 0, 4096, 3, 0x2022, -1, 0),
+    "prlimit64 that sets": (302, 0, 7, b"\xff" * 16, 0),
+    "prlimit64 of another": (302, 1, 7, 0, 0),
+    "prctl PR_SET_DUMPABLE": (157, 4, 1, 0, 0, 0),
+    "prctl PR_SET_MM": (157, 35, 1, 0, 0, 0),
+    "seccomp with a listener": (317, 1, 8, 0),
+    "fcntl F_SETLEASE": (72, 0, 1024, 0),
+    "fcntl F_SETPIPE_SZ": (72, 0, 1031, 1 << 20),
+    "fallocate, growing": (285, 0, 0, 0, 4096),
+    "fallocate, collapsing": (285, 0, 8, 0, 4096),
+    "madvise MADV_HUGEPAGE": (28, 0, 4096, 14),
+    "execveat of a path": (322, -100, b"/bin/true", 0, 0, 0),
+    "timer_create CLOCK_BOOTTIME_ALARM": (222, 9, 0, 0),
+}
+
+
+class _Fprog(ctypes.Structure):
+    _fields_ = [("len", ctypes.c_ushort), ("filter", ctypes.c_void_p)]  # noqa: RUF012
+
+
+def _under_the_filter(calls: list[tuple[int | bytes, ...]]) -> list[int]:
+    """Errors (0 for none) of these system calls, made by a child that carries the filter."""
+    reader, writer = os.pipe()
+    libc = ctypes.CDLL(None, use_errno=True)
+    compiled = program("uml")
+    buffer = ctypes.create_string_buffer(compiled, len(compiled))
+    filters = _Fprog(len(compiled) // 8, ctypes.addressof(buffer))
+    child = os.fork()
+    if child == 0:
+        try:
+            answers = []
+            libc.prctl(38, 1, 0, 0, 0)
+            ctypes.set_errno(0)
+            if libc.syscall(317, 1, 0, ctypes.byref(filters)) != 0:
+                os._exit(2)
+            for number, *arguments in calls:
+                whole = [a if isinstance(a, bytes) else ctypes.c_long(a) for a in arguments]
+                ctypes.set_errno(0)
+                failed = libc.syscall(ctypes.c_long(int(number)), *whole) == -1
+                answers.append(ctypes.get_errno() if failed else 0)
+            os.write(writer, json.dumps(answers).encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with open(reader, "rb") as answers_file:
+        text = answers_file.read()
+    _, status = os.waitpid(child, 0)
+    assert status == 0, f"the child ended with {status:#x} after {text!r}"
+    answers = json.loads(text)
+    assert isinstance(answers, list)
+    return answers
+
+
+def test_what_is_not_listed_does_not_exist() -> None:
+    calls: list[tuple[int | bytes, ...]] = [(number, 0, 0, 0, 0) for number in _NEVER.values()]
+
+    answers = dict(zip(_NEVER, _under_the_filter(calls), strict=True))
+
+    assert answers == dict.fromkeys(_NEVER, errno.ENOSYS)
+
+
+@pytest.mark.parametrize("what", _REFUSED)
+def test_what_is_listed_is_refused_with_other_arguments(what: str) -> None:
+    assert _under_the_filter([_REFUSED[what]]) == [errno.EPERM]
+
+
+def test_a_pair_of_unix_sockets_and_the_clock_are_there() -> None:
+    """The filter is seen to be open where it should be, not merely shut."""
+    pair, moment = b"\0" * 8, b"\0" * 16
+
+    assert _under_the_filter([(53, 1, 1, 0, pair), (228, 1, moment), (39,)]) == [0, 0, 0]
+
+
+def test_bubblewrap_takes_the_program_and_holds_a_program_to_it() -> None:
+    probe = (
+        "import os, sys\n"
+        "try: os.truncate('/dev/null', 0)\n"
+        "except OSError as error: print(error.errno)\n"
+        "print(open('/proc/self/status').read())"
+    )
+    with open(os.memfd_create("filter", 0), "w+b") as filter_file:
+        filter_file.write(program("uml"))
+        filter_file.seek(0)
+        descriptor = filter_file.fileno()
+        # fmt: off
+        done = subprocess.run(
+            [
+                needs("bwrap"), "--unshare-all", "--ro-bind", "/", "/", "--proc", "/proc",
+                "--seccomp", str(descriptor), sys.executable, "-I", "-S", "-c", probe,
+            ],
+            pass_fds=[descriptor], capture_output=True, text=True, check=False,
+        )
+        # fmt: on
+
+    assert done.stdout.startswith(f"{errno.ENOSYS}\n"), done.stderr
+    assert "Seccomp:\t2" in done.stdout
+    assert "NoNewPrivs:\t1" in done.stdout

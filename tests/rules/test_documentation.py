@@ -1,0 +1,71 @@
+"""What the documentation says is so."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pyro_mcp.config import Settings
+from pyro_mcp.environments.catalogue import load_catalogue
+from tests.support.needs import CHECKOUT
+from tests.support.pages import PAGES, README, blocks, commands, name_of
+
+COMMANDS = [words[1:] for page in PAGES for words in commands(page, "pyro")]
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_documented_options_exist(words: list[str]) -> None:
+    words = words[: words.index("--")] if "--" in words else words
+    help_of = [word for word in words if word.isalpha()]
+    shown = subprocess.run(
+        [sys.executable, "-m", "pyro_mcp", *help_of, "--help"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert shown.returncode == 0, shown.stderr
+    for option in (word for word in words if word.startswith("--")):
+        assert option in shown.stdout, option
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
+        assert (page.parent / target).exists(), target
+
+
+def test_the_table_of_environments_is_the_catalogue(settings: Settings) -> None:
+    said = dict(re.findall(r"^\| `(debian:[\w-]+)` \| (.*) \|$", README.read_text(), re.MULTILINE))
+
+    entries = load_catalogue(settings).entries
+
+    assert said == {name: entry.description for name, entry in entries.items()}
+
+
+def test_the_example_of_an_own_environment_is_accepted(settings: Settings) -> None:
+    (example,) = blocks(README, "toml")
+    settings.catalogue.write_text(example)
+    settings.catalogue.with_name("motd").write_text("welcome\n")
+
+    entry = load_catalogue(settings).entry("lab")
+
+    assert entry.packages == ("nodejs", "jq")
+
+
+def test_the_python_example_runs_as_written() -> None:
+    (example,) = blocks(README, "python")
+
+    ran = subprocess.run(
+        [sys.executable, "-c", example], capture_output=True, text=True, check=False
+    )
+
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.startswith("0 git version")
+
+
+def test_every_variable_is_documented() -> None:
+    sources = [path.read_text() for path in (CHECKOUT / "src").rglob("*.py")]
+    used = {name for text in sources for name in re.findall(r'"(PYRO_[A-Z_]+)"', text)}
+
+    assert set(re.findall(r"^\| `(PYRO_\w+)`", README.read_text(), re.MULTILINE)) == used

@@ -1,0 +1,80 @@
+"""Processes of this host, read from /proc."""
+
+import ctypes
+import os
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+_PR_SET_CHILD_SUBREAPER = 36
+_DEAD = frozenset("ZXx")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Process:
+    """One process, as it was when it was looked at."""
+
+    pid: int
+    parent: int
+    state: str
+    """One letter, as in proc(5); Z has ended and waits to be reaped."""
+    command: str
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing of it runs any more."""
+        return self.state in _DEAD
+
+
+def look_at(pid: int) -> Process | None:
+    """The process of that number, or None."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    # The name stands in parentheses and may itself contain some: fields follow the last one.
+    name, _, rest = stat.partition("(")[2].rpartition(")")
+    fields = rest.split()
+    words = command.rstrip(b"\0").replace(b"\0", b" ").decode(errors="replace")
+    return Process(pid=pid, parent=int(fields[1]), state=fields[0], command=words or f"[{name}]")
+
+
+def is_running(pid: int) -> bool:
+    """Whether the process exists and has not ended; one that only waits to be reaped has."""
+    process = look_at(pid)
+    return process is not None and not process.ended
+
+
+def descendants(root: int, *, without: Collection[int] = ()) -> list[Process]:
+    """All processes below `root`, leaving out those in `without` and everything below them."""
+    children: dict[int, list[Process]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and (process := look_at(int(entry.name))):
+            children.setdefault(process.parent, []).append(process)
+    found = []
+    todo = [root]
+    while todo:
+        for child in children.get(todo.pop(), []):
+            if child.pid not in without:
+                found.append(child)
+                todo.append(child.pid)
+    return found
+
+
+def adopt_orphans() -> None:
+    """Become the parent of every descendant whose own parent ends, in place of the system's init.
+
+    So whatever a test starts, however detached, stays findable below the test process.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
+
+
+def reap(pid: int) -> None:
+    """Collect an ended child; one that somebody else collected meanwhile is fine."""
+    try:
+        os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
+        return

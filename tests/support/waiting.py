@@ -1,0 +1,30 @@
+"""Waiting for a fact, never for a time."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+_PAUSE_SECONDS = 0.01
+
+
+def until(fact: Callable[[], T], timeout: float = 20.0) -> T:
+    """Call `fact` until it gives something true, and return that.
+
+    A file that is not there yet counts as false. After `timeout` seconds the test fails with what
+    `fact` gave last; the limit is generous on purpose, since a passing test never waits for it.
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        last: object
+        try:
+            value = fact()
+            last = value
+            if value:
+                return value
+        except FileNotFoundError as error:
+            last = error
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not so within {timeout:g} s; last seen: {last!r}")
+        time.sleep(_PAUSE_SECONDS)
