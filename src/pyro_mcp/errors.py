@@ -26,7 +26,6 @@ PyroError
 """
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import ClassVar
 
@@ -58,6 +57,8 @@ class UnknownEnvironmentError(PyroError, ValueError):
     code = "unknown_environment"
 
     def __init__(self, name: str, known: Sequence[str]) -> None:
+        from difflib import get_close_matches  # costs start-up time, and is for this error alone
+
         near = ", ".join(get_close_matches(name, known, cutoff=0.4) or sorted(known))
         super().__init__(
             f"No environment is named {name!r}.",

@@ -94,10 +94,11 @@ def test_finding_what_is_there_loads_nothing_that_builds(own_cache: Settings) ->
 import sys
 from pyro_mcp.config import Settings
 settings = Settings.from_environment()
+before = set(sys.modules)
 from pyro_mcp.environments import cache
 cache.ensure_images(settings, "debian:12")
 heavy = ("subprocess", "tomllib", "hashlib", "tarfile", "tempfile", "shutil", "ctypes")
-print(*[name for name in heavy if name in sys.modules])
+print(*[name for name in heavy if name in sys.modules.keys() - before])
 """
     cache.blank_disk(own_cache)
 

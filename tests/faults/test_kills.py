@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from pyro_mcp.errors import GuestLostError
 from pyro_mcp.machines.machine import Machine
 from tests.conftest import MachineFactory
 from tests.support import until
-from tests.support.processes import Process, descendants
+from tests.support.processes import Process, descendants, is_running
 
 RUN = [sys.executable, "-m", "pyro_mcp", "run", "debian:12", "--timeout-seconds", "300", "--"]
 
@@ -53,9 +53,11 @@ def monitor_of(pid: int) -> Process:
 
 def kernel_of(pid: int) -> Process:
     """The guest kernel below a process."""
-    return until(
-        lambda: next((p for p in descendants(pid) if p.command.startswith("/linux ")), None)
-    )
+    return one_below(pid, lambda process: process.command.startswith("/linux "))
+
+
+def one_below(pid: int, wanted: Callable[[Process], bool]) -> Process:
+    return until(lambda: [p for p in descendants(pid) if wanted(p)])[0]
 
 
 def machine_directories(state_dir: Path) -> list[Path]:
@@ -66,8 +68,7 @@ def machine_directories(state_dir: Path) -> list[Path]:
 
 
 def assert_all_gone(processes: list[Process], state_dir: Path) -> None:
-    alive = {p.pid for p in processes}
-    until(lambda: not [p for p in descendants(os.getpid()) if p.pid in alive and not p.ended])
+    until(lambda: not any(is_running(process.pid) for process in processes))
     until(lambda: not machine_directories(state_dir))
 
 
@@ -143,7 +144,7 @@ def test_what_a_killed_cli_and_a_killed_monitor_leave_is_swept_by_the_next_run(
         os.kill(monitor.pid, signal.SIGKILL)
         process.kill()
         process.wait(30)
-    until(lambda: not [p for p in descendants(os.getpid()) if p.pid in {b.pid for b in below}])
+    until(lambda: not any(is_running(process.pid) for process in below))
 
     with cli("echo next") as after:
         output, _ = after.communicate(timeout=60)

@@ -132,7 +132,7 @@ def test_the_switch_to_guest_code_is_decided_first() -> None:
 
 
 def test_a_list_too_large_for_short_jumps_still_compiles() -> None:
-    conditions = tuple(Condition(1, True, "in", (n, n + 1)) for n in range(10))
+    conditions = tuple(Condition(1, True, "in", (n, n + 1)) for n in range(8))
     rules = [Rule(number, conditions, often=False) for number in range(80)]
     compiled = assemble(rules)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import json
 import os
 import subprocess
 import sys
@@ -12,6 +11,7 @@ import sys
 import pytest
 
 from pyro_mcp.jail.seccomp import program
+from tests.jail.child import in_child
 from tests.support import needs
 
 # System calls that no list of ours names, by their x86-64 number.
@@ -28,6 +28,8 @@ _NEVER = {
     "open": 2, "bind": 49, "listen": 50, "sendto": 44, "setrlimit": 160, "personality": 135,
 }  # fmt: skip
 
+_SECCOMP = 317
+_PR_SET_NO_NEW_PRIVS = 38
 _MAP_SHARED_ANONYMOUS = 0x21
 _CLONE_NEWUSER = 0x10000000
 
@@ -65,38 +67,27 @@ _REFUSED = {
 
 
 class _Fprog(ctypes.Structure):
-    _fields_ = [("len", ctypes.c_ushort), ("filter", ctypes.c_void_p)]  # noqa: RUF012
+    _fields_ = [("len", ctypes.c_ushort), ("filter", ctypes.c_void_p)]
 
 
 def _under_the_filter(calls: list[tuple[int | bytes, ...]]) -> list[int]:
     """Errors (0 for none) of these system calls, made by a child that carries the filter."""
-    reader, writer = os.pipe()
     libc = ctypes.CDLL(None, use_errno=True)
     compiled = program("uml")
     buffer = ctypes.create_string_buffer(compiled, len(compiled))
     filters = _Fprog(len(compiled) // 8, ctypes.addressof(buffer))
-    child = os.fork()
-    if child == 0:
-        try:
-            answers = []
-            libc.prctl(38, 1, 0, 0, 0)
-            ctypes.set_errno(0)
-            if libc.syscall(317, 1, 0, ctypes.byref(filters)) != 0:
-                os._exit(2)
-            for number, *arguments in calls:
-                whole = [a if isinstance(a, bytes) else ctypes.c_long(a) for a in arguments]
-                ctypes.set_errno(0)
-                failed = libc.syscall(ctypes.c_long(int(number)), *whole) == -1
-                answers.append(ctypes.get_errno() if failed else 0)
-            os.write(writer, json.dumps(answers).encode())
-        finally:
-            os._exit(0)
-    os.close(writer)
-    with open(reader, "rb") as answers_file:
-        text = answers_file.read()
-    _, status = os.waitpid(child, 0)
-    assert status == 0, f"the child ended with {status:#x} after {text!r}"
-    answers = json.loads(text)
+
+    def make(number: int | bytes, *arguments: int | bytes) -> int:
+        words = [a if isinstance(a, bytes) else ctypes.c_long(a) for a in arguments]
+        ctypes.set_errno(0)
+        return ctypes.get_errno() if libc.syscall(number, *words) == -1 else 0
+
+    def work() -> list[int]:
+        libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+        assert libc.syscall(_SECCOMP, 1, 0, ctypes.byref(filters)) == 0
+        return [make(*call) for call in calls]
+
+    answers = in_child(work)
     assert isinstance(answers, list)
     return answers
 
@@ -128,10 +119,10 @@ def test_bubblewrap_takes_the_program_and_holds_a_program_to_it() -> None:
         "except OSError as error: print(error.errno)\n"
         "print(open('/proc/self/status').read())"
     )
-    with open(os.memfd_create("filter", 0), "w+b") as filter_file:
-        filter_file.write(program("uml"))
-        filter_file.seek(0)
-        descriptor = filter_file.fileno()
+    descriptor = os.memfd_create("filter")
+    try:
+        os.write(descriptor, program("uml"))
+        os.lseek(descriptor, 0, os.SEEK_SET)
         # fmt: off
         done = subprocess.run(
             [
@@ -141,6 +132,8 @@ def test_bubblewrap_takes_the_program_and_holds_a_program_to_it() -> None:
             pass_fds=[descriptor], capture_output=True, text=True, check=False,
         )
         # fmt: on
+    finally:
+        os.close(descriptor)
 
     assert done.stdout.startswith(f"{errno.ENOSYS}\n"), done.stderr
     assert "Seccomp:\t2" in done.stdout

@@ -1,1 +1,0 @@
-"""The vsock device, driven by a front end and a guest of our own."""

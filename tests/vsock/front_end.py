@@ -442,9 +442,7 @@ def request_to_guest(
     monitor.settle()
     (request,) = front_end.received()
     assert (request.operation, request.target_port) == (packet.REQUEST, port)
-    stream = GuestStream(
-        front_end, guest_port=port, host_port=request.source_port, buffer=buffer
-    )
+    stream = GuestStream(front_end, guest_port=port, host_port=request.source_port, buffer=buffer)
     stream.host_alloc = request.alloc
     return stream, ours, request
 

@@ -68,6 +68,7 @@ def prune(as_json: bool) -> None:
     if as_json:
         output.json_object(pruned)
         return
-    output.line(f"Removed entries: {pruned['count']}")
-    for name in pruned["deleted_environment_dirs"]:
+    removed = [*pruned["deleted_environment_dirs"], *pruned.get("deleted_runtime_files", ())]
+    output.line(f"Removed entries: {len(removed)}")
+    for name in removed:
         output.line(f"- {name}")

@@ -15,6 +15,10 @@ _DEPENDENCIES = ("click", "platformdirs", "rich")
 _DATA = ("environments/catalogue.toml", "jail/uml.seccomp", "protocol.py", "guest/__main__.py")
 """Files that nothing imports on the host, so that only the first run would miss them."""
 
+_PARTS = ("host", "engines", "jail", "vsock", "environments", "machines", "sdk")
+_ENTRIES = ("environments.cache", "machines.monitor.__main__", "machines.registry", "sdk.pyro")
+"""What a run begins with."""
+
 
 def installation_checks() -> Iterator[Check]:
     """Files, dependencies and modules."""
@@ -52,20 +56,20 @@ def _missing_dependencies() -> Iterator[str]:
 
 
 def _unimportable() -> Iterator[str]:
+    """Modules that must be there, and whatever else is: each is loaded once."""
     from importlib import import_module
 
-    for name in ("config", "environments.cache", "machines.machine", "sdk.pyro"):
-        if name == "sdk.pyro":
-            # Above this layer: found, not loaded.
-            from importlib.util import find_spec
-
-            if find_spec("pyro_mcp.sdk.pyro") is None:
-                yield "pyro_mcp.sdk.pyro"
-            continue
+    root = Path(__file__).parents[1]
+    found = {
+        ".".join(file.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
+        for part in (*_PARTS, "config.py", "results.py")
+        for file in ((root / part).rglob("*.py") if (root / part).is_dir() else (root / part,))
+    }
+    for name in sorted(found | set(_ENTRIES)):
         try:
-            import_module(f"pyro_mcp.{name}")
+            import_module(f"{root.name}.{name}")
         except (ImportError, OSError, SyntaxError) as error:
-            yield f"pyro_mcp.{name} ({error})"
+            yield f"{root.name}.{name} ({error})"
 
 
 def _reported(name: str, missing: list[str]) -> Check:

@@ -3,30 +3,15 @@
 from __future__ import annotations
 
 import _socket
-import fcntl
 import os
 import time
-from typing import TYPE_CHECKING
 
 from pyro_mcp import protocol
-from pyro_mcp.guest import limits, modules, mounts, system
-from pyro_mcp.guest.loop import Loop
-from pyro_mcp.guest.namespace import Ground, Sandbox
-from pyro_mcp.guest.requests import encode
-from pyro_mcp.guest.server import Server
-from pyro_mcp.guest.standby import Standby
+from pyro_mcp.guest import modules, mounts, system
+from pyro_mcp.guest.plain_json import encode
 
-if TYPE_CHECKING:
-    from pyro_mcp.guest.channel import Channel
-
-HOST_NAME = "pyro"
 _BACKLOG = 128
 _READY_SECONDS = 10.0
-_LAST_WORD_SECONDS = 1.0
-
-# From netdevice(7).
-_SIOCSIFFLAGS = 0x8914
-_IFF_UP_RUNNING = 0x41
 
 
 def main() -> None:
@@ -34,7 +19,10 @@ def main() -> None:
     try:
         listener = boot()
         report_ready()
-        serve(listener)
+        # Imported while the host acts on that.
+        from pyro_mcp.guest.service import serve
+
+        serve(listener, log=say)
     except BaseException as error:  # noqa: BLE001 - PID 1 has nobody above it
         say(f"fatal: {_describe(error)}")
     finally:
@@ -76,54 +64,12 @@ def report_ready() -> None:
         sock.close()
 
 
-def serve(listener: _socket.socket) -> None:
-    """Finish what the host need not wait for, then answer it, for ever."""
-    mounts.furnish()
-    system.limit_open_files(*limits.OPEN_FILES)
-    ground = Ground(mounts.ROOT, mounts.SCRATCH, limits.limit_processes(mounts.CONTROL_GROUPS))
-    loop = Loop()
-    standby = Standby(loop, lambda on_ready: Sandbox(loop, ground, on_ready))
-    standby.refill()
-    _socket.sethostname(HOST_NAME)
-    _bring_up_loopback()
-
-    def halt(channel: Channel) -> None:
-        standby.close()
-        _halt(channel)
-
-    Server(
-        loop,
-        listener,
-        standby,
-        count_oom_kills=limits.OomCounter().read,
-        null=ground.null,
-        on_halt=halt,
-        on_idle=standby.refill,
-        log=say,
-    )
-    limits.keep_agent_in_memory()
-    loop.run()
-
-
 def say(line: str) -> None:
     """Write a line to the console, if there is one."""
     try:
         os.write(2, f"pyro-agent: {line}\n".encode(errors="replace"))
     except OSError:
         return
-
-
-def _halt(channel: Channel) -> None:
-    mounts.unmount_disks()
-    channel.say_last(protocol.REPLY, b"{}", _LAST_WORD_SECONDS)
-    system.power_off()
-
-
-def _bring_up_loopback() -> None:
-    sock = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM)
-    request = b"lo".ljust(16, b"\0") + _IFF_UP_RUNNING.to_bytes(2, "little") + bytes(22)
-    fcntl.ioctl(sock.fileno(), _SIOCSIFFLAGS, request)
-    sock.close()
 
 
 def _describe(error: BaseException) -> str:

@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import _socket
 
 from pyro_mcp import protocol
 from pyro_mcp.guest import loop as events
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import _socket
     from collections.abc import Callable, Sequence
 
     from pyro_mcp.guest.loop import Loop
 
     Buffer = bytes | memoryview
 
-SCRATCH = memoryview(bytearray(4 * protocol.DATA_CHUNK))
-"""Where every read of the loop's thread goes first. One for all: a fresh page costs 20 µs."""
+
+class Scratch:
+    """Where every read of the loop's thread goes first; its content is sent or copied at once.
+
+    One for all, and small until something large is read: a page touched first costs 20 µs.
+    """
+
+    def __init__(self) -> None:
+        self.view = memoryview(bytearray(protocol.DATA_CHUNK))
+
+    def filled(self, size: int) -> None:
+        """Note how much one read brought: a reader that fills it all may have more."""
+        if size == protocol.DATA_CHUNK == len(self.view):
+            self.view = memoryview(bytearray(4 * protocol.DATA_CHUNK))
+
+
+SCRATCH = Scratch()
 
 
 class Channel:
@@ -115,7 +130,7 @@ class Channel:
             self._on_closed()
 
     def say_last(self, kind: int, payload: bytes, seconds: float) -> None:
-        """Send one frame and wait until the host has closed, for so long at most.
+        """Send one frame and its end, and wait until the host has closed too, for so long at most.
 
         For the end of the machine: what the kernel has taken may otherwise never leave it.
         """
@@ -124,7 +139,8 @@ class Channel:
             self._socket.sendall(
                 b"".join((self._unsent, protocol.HEADER.pack(len(payload), kind), payload))
             )
-            while self._socket.recv_into(SCRATCH):
+            self._socket.shutdown(_socket.SHUT_WR)
+            while self._socket.recv_into(SCRATCH.view):
                 pass
         except OSError:
             return
@@ -172,7 +188,8 @@ class Channel:
 
     def _receive(self) -> None:
         try:
-            size = self._socket.recv_into(SCRATCH)
+            view = SCRATCH.view
+            size = self._socket.recv_into(view)
         except BlockingIOError:
             return
         except OSError as error:
@@ -182,10 +199,11 @@ class Channel:
             self._gone(None)
             return
         try:
-            frames = self._decoder.feed(SCRATCH[:size])
+            frames = self._decoder.feed(view[:size])
         except protocol.ProtocolError as error:
             self._gone(error)
             return
+        SCRATCH.filled(size)
         for kind, payload in frames:
             if self.closed or self._closing:
                 return

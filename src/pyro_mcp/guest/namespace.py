@@ -11,13 +11,13 @@ from __future__ import annotations
 import _thread
 import errno
 import os
-from typing import TYPE_CHECKING
 
 from pyro_mcp import protocol
 from pyro_mcp.guest import init_program, system
 from pyro_mcp.guest import loop as events
 from pyro_mcp.guest.requests import RefusedError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from pyro_mcp import protocol
 from pyro_mcp.guest import loop as events
-from pyro_mcp.guest.requests import RefusedError, encode, parse_signal
+from pyro_mcp.guest.plain_json import encode
+from pyro_mcp.guest.requests import RefusedError, parse_signal
 from pyro_mcp.guest.streams import InputPump, OutputPump, widen
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Protocol

@@ -5,14 +5,15 @@ from __future__ import annotations
 import _socket
 import _thread
 import os
-from typing import TYPE_CHECKING
 
 from pyro_mcp import protocol
 from pyro_mcp.guest import loop as events
 from pyro_mcp.guest.channel import Channel
+from pyro_mcp.guest.plain_json import encode
 from pyro_mcp.guest.processes import Execution, send_error
-from pyro_mcp.guest.requests import RefusedError, bad_request, decode, encode, parse_exec
+from pyro_mcp.guest.requests import RefusedError, bad_request, decode, parse_exec
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 

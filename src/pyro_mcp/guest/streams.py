@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import fcntl
 import os
-from typing import TYPE_CHECKING
 
 from pyro_mcp import protocol
 from pyro_mcp.guest import loop as events
 from pyro_mcp.guest.channel import SCRATCH
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -72,7 +72,8 @@ class OutputPump:
                 self._channel.when_drained(self._resume)
                 return
             try:
-                size = os.readv(self._reader, (SCRATCH,))
+                view = SCRATCH.view
+                size = os.readv(self._reader, (view,))
             except BlockingIOError:
                 if self._last:
                     self._end()
@@ -80,7 +81,8 @@ class OutputPump:
             if size == 0:
                 self._end()
                 return
-            self._channel.send(frames_of(self._kind, SCRATCH[:size]))
+            self._channel.send(frames_of(self._kind, view[:size]))
+            SCRATCH.filled(size)
         if self._last:
             self._loop.call_in(0, self._resume, self._channel.fail)
 

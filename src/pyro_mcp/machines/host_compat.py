@@ -20,8 +20,6 @@ from pyro_mcp.machines.requests import CommandOutcome
 if TYPE_CHECKING:
     from pyro_mcp.machines.requests import OnOutput
 
-ISOLATION = "none: the command runs as you, on this host"
-
 
 def execute(
     command: str,

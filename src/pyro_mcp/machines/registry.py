@@ -17,7 +17,6 @@ from pyro_mcp.errors import (
     ToolMissingError,
     UnknownMachineError,
 )
-from pyro_mcp.machines import host_compat
 from pyro_mcp.machines.choose import choose_engine, find_tools
 from pyro_mcp.machines.machine import Machine
 from pyro_mcp.machines.spec import MachineSpec, check_command, check_timeout
@@ -28,10 +27,13 @@ if TYPE_CHECKING:
 
     from pyro_mcp.config import Settings
     from pyro_mcp.engines.base import Engine
-    from pyro_mcp.machines.requests import OnOutput
+    from pyro_mcp.machines.requests import CommandOutcome, OnOutput
     from pyro_mcp.machines.spec import Images
 
     Progress = Callable[[str, float | None], None]
+
+
+NO_ISOLATION = "none: the command runs as you, on this host"
 
 
 class FindImages(Protocol):
@@ -66,7 +68,7 @@ class _Record:
 
     @property
     def isolation(self) -> str:
-        return self.machine.engine.isolation if self.machine else host_compat.ISOLATION
+        return self.machine.engine.isolation if self.machine else NO_ISOLATION
 
     @property
     def engine(self) -> str | None:
@@ -187,8 +189,7 @@ class Registry:
                 )
         limit = OUTPUT_LIMIT_BYTES if keep_output else 0
         try:
-            run = record.machine.execute if record.machine else host_compat.execute
-            outcome = run(
+            outcome = _runner(record)(
                 command,
                 timeout_seconds=timeout_seconds,
                 stdin=stdin,
@@ -304,3 +305,12 @@ class Registry:
                 raise
             return None
         return engine
+
+
+def _runner(record: _Record) -> Callable[..., CommandOutcome]:
+    if record.machine is not None:
+        return record.machine.execute
+    # Its imports cost more than they are worth to everyone who has an engine.
+    from pyro_mcp.machines import host_compat
+
+    return host_compat.execute

@@ -15,8 +15,8 @@ from tests.surfaces.cli.support import SCRIPT, run_pyro
 
 HEAVY = {
     "asyncio", "ctypes", "platformdirs", "rich", "sqlite3", "subprocess", "tempfile",
-    "urllib.request", "pyro_mcp.config", "pyro_mcp.doctor", "pyro_mcp.engines", "pyro_mcp.environments",
-    "pyro_mcp.machines", "pyro_mcp.sdk",
+    "urllib.request", "pyro_mcp.config", "pyro_mcp.doctor", "pyro_mcp.engines",
+    "pyro_mcp.environments", "pyro_mcp.machines", "pyro_mcp.sdk",
 }  # fmt: skip
 
 

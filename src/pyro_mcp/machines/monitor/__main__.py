@@ -22,11 +22,12 @@ def main() -> None:
         os.set_inheritable(descriptor, False)
     os.chdir(launch["directory"])
 
-    from pyro_mcp.machines.monitor.loop import Monitor
+    from pyro_mcp.machines.monitor.loop import NOBODY_LEFT, Monitor
     from pyro_mcp.machines.monitor.status import Status
 
     reason = Monitor(launch, Status(1)).run()
-    if launch["remove_directory"] and reason != "stop":
+    # In any other case the owner is there, and may want to see it or start it again.
+    if launch["remove_directory"] and reason in NOBODY_LEFT:
         _remove(launch["directory"])
     sys.stderr.write(f"ended: {reason}\n")
     sys.stderr.flush()

@@ -22,6 +22,10 @@ API_SOCKET = "api.sock"
 VSOCK_SOCKET = "vsock.sock"
 CONSOLE_LOG = "console.log"
 
+OWNER_GONE, TTL, SIGNAL = "owner gone", "ttl", "signal"
+NOBODY_LEFT = frozenset((OWNER_GONE, TTL, SIGNAL))
+"""Reasons after which nobody has a use for the machine's files."""
+
 BOOT_SECONDS = 20.0
 _GUEST_CID = 3
 
@@ -126,7 +130,7 @@ class Monitor:
             left = deadline - time.monotonic()
             if left <= 0:
                 if expires == deadline:
-                    self.end("ttl")
+                    self.end(TTL)
                 else:
                     self.end(f"the agent did not answer within {BOOT_SECONDS:.0f} s")
                 expires = boot_ends = float("inf")
@@ -149,7 +153,7 @@ class Monitor:
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda *_: None)
-        self._selector.register(reader, selectors.EVENT_READ, lambda _mask: self.end("signal"))
+        self._selector.register(reader, selectors.EVENT_READ, lambda _mask: self.end(SIGNAL))
 
     def _watch_owner(self) -> None:
         owner = self._launch["owner_pid"]
@@ -158,18 +162,18 @@ class Monitor:
         try:
             descriptor = os.pidfd_open(owner)
         except ProcessLookupError:
-            self.end("owner gone")
+            self.end(OWNER_GONE)
             return
         self._owned.callback(os.close, descriptor)
         self._selector.register(
             descriptor, selectors.EVENT_READ, lambda _mask: self._owner_is_gone(descriptor)
         )
         if os.getppid() != owner:
-            self.end("owner gone")
+            self.end(OWNER_GONE)
 
     def _owner_is_gone(self, descriptor: int) -> None:
         self._selector.unregister(descriptor)
-        self.end("owner gone")
+        self.end(OWNER_GONE)
 
     def _agent_reports(self, _port: int) -> socket.socket | None:
         if self._ready or self._clients is None:

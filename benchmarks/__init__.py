@@ -1,0 +1,1 @@
+"""Measurements of pyro beside what else one could use, taken in the same run."""

@@ -1,0 +1,68 @@
+"""What the agent does once it has said that it is ready: finish the furniture, then serve."""
+
+from __future__ import annotations
+
+import _socket
+import fcntl
+
+from pyro_mcp import protocol
+from pyro_mcp.guest import limits, mounts, system
+from pyro_mcp.guest.loop import Loop
+from pyro_mcp.guest.namespace import Ground, Sandbox
+from pyro_mcp.guest.server import Server
+from pyro_mcp.guest.standby import Standby
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyro_mcp.guest.channel import Channel
+
+HOST_NAME = "pyro"
+_LAST_WORD_SECONDS = 1.0
+
+# From netdevice(7).
+_SIOCSIFFLAGS = 0x8914
+_IFF_UP_RUNNING = 0x41
+
+
+def serve(listener: _socket.socket, *, log: Callable[[str], None]) -> None:
+    """Finish what the host need not wait for, then answer it, for ever."""
+    mounts.furnish()
+    system.limit_open_files(*limits.OPEN_FILES)
+    ground = Ground(mounts.ROOT, mounts.SCRATCH, limits.limit_processes(mounts.CONTROL_GROUPS))
+    loop = Loop()
+    standby = Standby(loop, lambda on_ready: Sandbox(loop, ground, on_ready))
+    standby.refill()
+    _socket.sethostname(HOST_NAME)
+    _bring_up_loopback()
+
+    def halt(channel: Channel) -> None:
+        standby.close()
+        _halt(channel)
+
+    Server(
+        loop,
+        listener,
+        standby,
+        count_oom_kills=limits.OomCounter().read,
+        null=ground.null,
+        on_halt=halt,
+        on_idle=standby.refill,
+        log=log,
+    )
+    limits.keep_agent_in_memory()
+    loop.run()
+
+
+def _halt(channel: Channel) -> None:
+    mounts.unmount_disks()
+    channel.say_last(protocol.REPLY, b"{}", _LAST_WORD_SECONDS)
+    system.power_off()
+
+
+def _bring_up_loopback() -> None:
+    sock = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM)
+    request = b"lo".ljust(16, b"\0") + _IFF_UP_RUNNING.to_bytes(2, "little") + bytes(22)
+    fcntl.ioctl(sock.fileno(), _SIOCSIFFLAGS, request)
+    sock.close()
