@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from benchmarks.ground import SDK_LABEL, Ground
+from benchmarks.peers.base import Peer
 from benchmarks.peers.podman import Podman
 from benchmarks.peers.runsc import Runsc
 from benchmarks.rounds import NotMeasuredError, Subject, alternate, run
@@ -29,13 +31,10 @@ def measure(ground: Ground) -> list[Table]:
         return str(answer["stdout"])
 
     subjects = [Subject(SDK_LABEL, lambda: _rate(in_guest), goal="all answer, ≥ 4 /s")]
-    for peer in peers:
-
-        def in_peer(number: int, peer: object = peer) -> str:
-            assert isinstance(peer, Podman | Runsc)
-            return run(peer.one_shot("sh", "-c", _question(number))).decode()
-
-        subjects.append(Subject(peer.label, lambda ask=in_peer: _rate(ask), note=peer.note))  # type: ignore[misc]
+    subjects += [
+        Subject(peer.label, partial(_rate, partial(_in_peer, peer)), note=peer.note)
+        for peer in peers
+    ]
     rows = alternate(subjects, rounds=ground.rounds(3, 1))
     return [
         Table(
@@ -57,6 +56,10 @@ def _rate(ask: Callable[[int], str]) -> float:
     if wrong:
         raise NotMeasuredError(f"wrong answers from {wrong}")
     return _AT_ONCE / took
+
+
+def _in_peer(peer: Peer, number: int) -> str:
+    return run(peer.one_shot("sh", "-c", _question(number))).decode()
 
 
 def _question(number: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
 from benchmarks.ground import SDK_LABEL, Ground
 from benchmarks.peers.podman import Podman
@@ -27,7 +28,7 @@ def measure(ground: Ground) -> list[Table]:
 
         subjects = [
             Subject(SDK_LABEL, in_guest, goal="≤ 10 ms", note="Machine.execute"),
-            Subject("sh -lc true on the host", lambda: seconds(["sh", "-lc", "true"]) * 1000),
+            Subject("sh -lc on the host", partial(_milliseconds, ["sh", "-lc", "true"])),
         ]
         running: list[tuple[Podman, str]] = []
         try:
@@ -36,9 +37,7 @@ def measure(ground: Ground) -> list[Table]:
                     container = peer.start_idle()
                     running.append((peer, container))
                     argv = peer.into(container, "sh", "-lc", "true")
-                    subjects.append(
-                        Subject("podman exec", lambda argv=argv: seconds(argv) * 1000)  # type: ignore[misc]
-                    )
+                    subjects.append(Subject("podman exec", partial(_milliseconds, argv)))
             rows = alternate(subjects, rounds=ground.rounds(60, 20), warm_up=3)
         finally:
             for peer, container in running:
@@ -52,3 +51,7 @@ def measure(ground: Ground) -> list[Table]:
             digits=1,
         )
     ]
+
+
+def _milliseconds(argv: list[str]) -> float:
+    return seconds(argv) * 1000

@@ -6,6 +6,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 
 from benchmarks.ground import Ground
 from benchmarks.peers.podman import Podman
@@ -26,10 +27,10 @@ def measure(ground: Ground) -> list[Table]:
     subjects = [_pyro(ground, mem_mib) for mem_mib in (256, 512, 1024)]
     for peer in peers:
         if isinstance(peer, Podman):
-            subjects.append(_subject("podman container", lambda it=peer: _container(it)))  # type: ignore[misc]
+            subjects.append(_subject("podman container", partial(_container, peer)))
         elif isinstance(peer, Runsc):
             argv = peer.one_shot("sh", "-c", "echo up; exec sleep 1000")
-            subjects.append(_subject("runsc do", lambda argv=argv: _process(argv)))  # type: ignore[misc]
+            subjects.append(_subject("runsc do", partial(_process, argv)))
     rows = alternate(subjects, rounds=ground.rounds(3, 1), warm_up=0)
     return [
         Table(

@@ -76,16 +76,20 @@ def run(
     """
     if cpu is not None:
         argv = ["taskset", "--cpu-list", str(cpu), *argv]
-    given = {"input": stdin} if isinstance(stdin, bytes) else {"stdin": stdin or subprocess.DEVNULL}
     try:
-        finished = subprocess.run(argv, capture_output=True, timeout=_LIMIT_SECONDS, **given)  # type: ignore[call-overload]
+        finished = subprocess.run(
+            argv,
+            capture_output=True,
+            timeout=_LIMIT_SECONDS,
+            input=stdin if isinstance(stdin, bytes) else None,
+            stdin=None if isinstance(stdin, bytes) else stdin or subprocess.DEVNULL,
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise NotMeasuredError(str(error)) from error
     if finished.returncode != 0:
         said = (finished.stderr or finished.stdout).decode(errors="replace").strip()
         raise NotMeasuredError(f"{argv[0]} ended with {finished.returncode}: {said[-300:]}")
-    output: bytes = finished.stdout
-    return output
+    return finished.stdout
 
 
 def seconds(argv: Sequence[str], *, expected: bytes = b"") -> float:

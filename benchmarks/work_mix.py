@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from benchmarks.ground import SDK_LABEL, Ground
@@ -44,23 +45,21 @@ def measure(ground: Ground) -> list[Table | Matrix]:
     def pinned(peer: Peer) -> Subject:
         argv = peer.one_shot("python3", "-")
         label = _NATIVE if isinstance(peer, Native) else peer.label
-        return subject(label, lambda: run(argv, stdin=_STEPS, cpu=cpu), note=peer.note)
+        return subject(label, partial(run, argv, stdin=_STEPS, cpu=cpu), note=peer.note)
 
     subjects = [
-        subject(SDK_LABEL, lambda: _in_guest(ground), goal=f"≤ 2.2 x {_NATIVE}"),
+        subject(SDK_LABEL, partial(_in_guest, ground), goal=f"≤ 2.2 x {_NATIVE}"),
         *(pinned(peer) for peer in peers if not isinstance(peer, QemuTcg)),
     ]
     for peer in peers:
         if isinstance(peer, Native):
             argv = peer.one_shot("python3", "-")
-            subjects.append(subject("native, all CPUs", lambda argv=argv: run(argv, stdin=_STEPS)))  # type: ignore[misc]
+            subjects.append(subject("native, all CPUs", partial(run, argv, stdin=_STEPS)))
     rows = alternate(subjects, rounds=ground.rounds(3, 1), warm_up=0)
     for peer in peers:
         if isinstance(peer, QemuTcg) and not ground.quick:
             # Minutes a round: once says enough.
-            slow = subject(
-                peer.label, lambda it=peer: it.work(_STEPS, cpu, _MEM_MIB), note=peer.note
-            )  # type: ignore[misc]
+            slow = subject(peer.label, partial(peer.work, _STEPS, cpu, _MEM_MIB), note=peer.note)
             rows += alternate([slow], rounds=1, warm_up=0)
         elif isinstance(peer, QemuTcg):
             missing = [*missing, Row(label=peer.label, note="left out by --quick")]

@@ -5,13 +5,15 @@ Images and containers are kept apart from the user's own, in a storage of the be
 
 from __future__ import annotations
 
-import resource
 import subprocess
 from pathlib import Path
 from typing import ClassVar, Self
 
 from benchmarks.peers.base import Peer, Tree, need
 from benchmarks.rounds import NotMeasuredError, run
+
+
+_LOW_LIMITS = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=4096:4096"]
 
 
 class Podman(Peer):
@@ -80,23 +82,19 @@ def _import(podman: list[str], tree: Tree, image: str) -> None:
 
 
 def _working_options(podman: list[str], image: str) -> list[str]:
+    why = ""
     # podman asks for the highest limits, which a root without CAP_SYS_RESOURCE may not set; and
     # crun refuses hosts that have both cgroup versions.
-    limits = []
-    for name, which in (("nofile", resource.RLIMIT_NOFILE), ("nproc", resource.RLIMIT_NPROC)):
-        soft, hard = resource.getrlimit(which)
-        if hard != resource.RLIM_INFINITY:
-            limits += ["--ulimit", f"{name}={soft}:{hard}"]
-    why = ""
-    for runtime in ([], ["--runtime", "crun"], ["--runtime", "runc"]):
-        trial = [*podman, *runtime, "run", "--rm", "--network", "none", *limits, image, "true"]
-        try:
-            run(trial)
-        except NotMeasuredError as error:
-            why = why or str(error)
-            continue
-        podman[1:1] = runtime
-        return limits
+    for limits in ([], _LOW_LIMITS):
+        for runtime in ([], ["--runtime", "crun"], ["--runtime", "runc"]):
+            trial = [*podman, *runtime, "run", "--rm", "--network", "none", *limits, image, "true"]
+            try:
+                run(trial)
+            except NotMeasuredError as error:
+                why = why or str(error)
+                continue
+            podman[1:1] = runtime
+            return limits
     raise NotMeasuredError(why)
 
 

@@ -34,8 +34,8 @@ class Runsc(Peer):
         """The tree as a read-only root, what is written over it in the sandbox's memory."""
         # fmt: off
         return [
-            *self._runsc, "do", f"--root={self._tree.path}", "--cwd=/workspace",
-            "/usr/bin/env", "-i", "PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/root",
-            "LANG=C.UTF-8", *command,
+            *self._runsc, "do", f"--root={self._tree.path}", "--cwd=/",
+            "/usr/bin/env", "-C", "/workspace", "-i", "PATH=/usr/local/bin:/usr/bin:/bin",
+            "HOME=/root", "LANG=C.UTF-8", *command,
         ]
         # fmt: on

@@ -43,3 +43,11 @@ def test_kvm_that_makes_a_machine_can_be_opened() -> None:
 
 def test_what_forbids_namespaces_is_answered_with_something_to_do() -> None:
     assert kernel.namespace_remedy()
+
+
+def test_ids_that_are_proposed_are_nobodys(tmp_path: Path) -> None:
+    table = tmp_path / "subuid"
+    table.write_text("one:100000:65536\ntwo:300000:65536\nnonsense\n")
+
+    assert checks._free_range((str(table),)) == "365536-431071"
+    assert checks._free_range((str(tmp_path / "none"),)) == "100000-165535"

@@ -9,6 +9,7 @@ import pytest
 
 from pyro_mcp.config import Settings
 from pyro_mcp.environments import cache
+from tests.environments.support import share_runtime
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +28,6 @@ def empty_cache(settings: Settings, tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def own_cache(empty_cache: Settings, runtime: cache.Runtime) -> Settings:
-    """A cache with the shared runtime and no environment."""
-    empty_cache.cache_dir.mkdir()
-    (empty_cache.cache_dir / "runtime").symlink_to(runtime.tree.parents[1])
+    """A cache with a runtime of its own that was not built again, and no environment."""
+    share_runtime(runtime, empty_cache)
     return empty_cache

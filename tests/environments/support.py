@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,7 +12,43 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pyro_mcp.config import CACHE_VARIABLE, CATALOGUE_VARIABLE, Settings
+from pyro_mcp.environments.cache import (
+    DATA_DISK_MIB,
+    RUNTIME_MANIFEST,
+    Runtime,
+    runtime_place,
+)
+from pyro_mcp.host.files import copy_sparse
 from tests.support import needs
+
+
+def share_runtime(runtime: Runtime, settings: Settings) -> None:
+    """Put a runtime into another cache: its files are links where they can be.
+
+    Not one link to the whole: what a test prunes or damages is then only the test's.
+    """
+    source = runtime.tree.parent
+    names = [
+        "tree",
+        "jail",
+        RUNTIME_MANIFEST,
+        runtime.agent_image.name,
+        f"blank-{DATA_DISK_MIB}.ext4",
+    ]
+    target = runtime_place(settings)
+    target.mkdir(parents=True)
+    for name in names:
+        if (source / name).is_dir():
+            shutil.copytree(source / name, target / name, symlinks=True, copy_function=_link)
+        elif (source / name).exists():
+            _link(source / name, target / name)
+
+
+def _link(source: str | Path, target: str | Path) -> None:
+    try:
+        Path(target).hardlink_to(source)
+    except OSError:  # another file system
+        copy_sparse(Path(source), Path(target), mode=Path(source).stat().st_mode)
 
 
 def environment_of(settings: Settings, **more: str) -> dict[str, str]:

@@ -8,7 +8,6 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,7 @@ from pyro_mcp.environments.archive import MIRROR_VARIABLE, without_password
 from pyro_mcp.environments.image import loader_command
 from pyro_mcp.environments.workshop import unfinished
 from pyro_mcp.errors import DiskSpaceError, EnvironmentBuildError, ToolMissingError
-from tests.environments.support import builder, read_until, run_with_small_filesystem
+from tests.environments.support import builder, read_until, run_with_small_filesystem, share_runtime
 from tests.support import is_running, until
 from tests.support.processes import descendants
 
@@ -51,19 +50,16 @@ def _lab(settings: Settings) -> Settings:
 
 
 @pytest.fixture(scope="module")
-def lab(
-    runtime: cache.Runtime, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[cache.Installed]:
+def lab(runtime: cache.Runtime, tmp_path_factory: pytest.TempPathFactory) -> cache.Installed:
     """The user's environment of this file, built once."""
     folder = tmp_path_factory.mktemp("lab")
-    (folder / "cache").mkdir()
-    (folder / "cache/runtime").symlink_to(runtime.tree.parents[1])
     settings = dataclasses.replace(
         Settings.from_environment(),
         cache_dir=folder / "cache",
         catalogue=folder / "environments.toml",
     )
-    yield cache.ensure_environment(_lab(settings), "lab")
+    share_runtime(runtime, settings)
+    return cache.ensure_environment(_lab(settings), "lab")
 
 
 def _debugfs(runtime: cache.Runtime, image: Path, request: str) -> str:

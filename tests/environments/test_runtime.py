@@ -1,7 +1,6 @@
 """The runtime: a tree for the host, a root for the jail, a root for the guest agent."""
 
 import json
-import os
 import stat
 import subprocess
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 from pyro_mcp.config import Settings
 from pyro_mcp.environments import cache, keys
 from pyro_mcp.environments.image import loader_command
+from pyro_mcp.environments.workshop import unfinished
 from pyro_mcp.errors import EnvironmentBuildError
 
 
@@ -119,16 +119,14 @@ def test_another_agent_is_another_image_of_the_same_runtime(
     place = cache.runtime_place(own_cache)
     agent = place / f"agent-{keys.agent_key(sources)}.ext4"
     assert agent != runtime.agent_image
-    try:
-        building.build_agent(own_cache, place, agent, sources, progress=cache.quiet)
 
-        other = runtime._replace(agent_image=agent)
-        assert "of_this_test.py" in _names(other, "/usr/lib/pyro/pyro_mcp/guest")
-        assert _names(other, "/usr/lib/pyro/pyro_mcp/guest/__pycache__") >= {
-            "of_this_test.cpython-314.pyc"
-        }
-    finally:
-        agent.unlink()
+    building.build_agent(own_cache, place, agent, sources, progress=cache.quiet)
+
+    other = runtime._replace(agent_image=agent)
+    assert "of_this_test.py" in _names(other, "/usr/lib/pyro/pyro_mcp/guest")
+    assert _names(other, "/usr/lib/pyro/pyro_mcp/guest/__pycache__") >= {
+        "of_this_test.cpython-314.pyc"
+    }
 
 
 def test_an_agent_that_does_not_compile_is_refused(
@@ -144,14 +142,13 @@ def test_an_agent_that_does_not_compile_is_refused(
         building.build_agent(own_cache, place, agent, sources, progress=cache.quiet)
 
     assert not agent.exists()
-    assert not [name for name in os.listdir(place) if name.startswith(".")]  # noqa: PTH208
+    assert unfinished(place) == []
 
 
 def test_a_damaged_agent_image_is_made_again(own_cache: Settings, tmp_path: Path) -> None:
     place = cache.runtime_place(own_cache)
     agent = cache.ensure_runtime(own_cache).agent_image
-    kept = tmp_path / "kept.ext4"
-    kept.hardlink_to(agent)
+    whole = agent.read_bytes()
     fresh = tmp_path / "short"
     fresh.write_bytes(b"short")
     fresh.replace(agent)
@@ -160,15 +157,11 @@ def test_a_damaged_agent_image_is_made_again(own_cache: Settings, tmp_path: Path
 
     assert again == agent
     assert agent.parent == place
-    assert agent.read_bytes() == kept.read_bytes()
+    assert agent.read_bytes() == whole
 
 
 def test_a_blank_disk_of_any_size_is_made_once(own_cache: Settings) -> None:
-    blank = cache.blank_disk(own_cache, 64)
-    try:
-        before = blank.stat()
+    before = cache.blank_disk(own_cache, 64).stat()
 
-        assert cache.blank_disk(own_cache, 64).stat().st_ino == before.st_ino
-        assert before.st_size == 64 << 20
-    finally:
-        blank.unlink()
+    assert cache.blank_disk(own_cache, 64).stat().st_ino == before.st_ino
+    assert before.st_size == 64 << 20

@@ -69,3 +69,13 @@ def test_every_variable_is_documented() -> None:
     used = {name for text in sources for name in re.findall(r'"(PYRO_[A-Z_]+)"', text)}
 
     assert set(re.findall(r"^\| `(PYRO_\w+)`", README.read_text(), re.MULTILINE)) == used
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_test_that_is_named_as_proof_exists(page: Path) -> None:
+    sources = [path.read_text() for path in (CHECKOUT / "tests").rglob("test_*.py")]
+    written = {
+        name for text in sources for name in re.findall(r"^def (test_\w+)", text, re.MULTILINE)
+    }
+
+    assert set(re.findall(r"`(test_\w+)`", page.read_text())) - written == set()

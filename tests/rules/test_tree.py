@@ -11,17 +11,19 @@ from pip._internal.models.index import PyPI
 
 from tests.support.needs import CHECKOUT, needs
 
-MOST_LINES = 450
+MOST_LINES = {"src": 450, "benchmarks": 450, "tests": 700}
+"""Tests read as tables of cases, which may be longer."""
+
 _URL_HOST = re.compile(rb"https?://(?:[^@/\s]*@)?([A-Za-z0-9.-]+\.[A-Za-z]+)")
 
 
-@pytest.mark.parametrize("folder", ["src", "tests", "benchmarks"])
+@pytest.mark.parametrize("folder", MOST_LINES)
 def test_modules_have_one_subject(folder: str) -> None:
     """A module that outgrows a few hundred lines has a second subject in it."""
     modules = [path for path in _tracked() if path.suffix == ".py" and path.is_relative_to(folder)]
     lines = {str(path): len((CHECKOUT / path).read_text().splitlines()) for path in modules}
 
-    assert {path: count for path, count in lines.items() if count > MOST_LINES} == {}
+    assert {path: count for path, count in lines.items() if count > MOST_LINES[folder]} == {}
 
 
 def test_no_registry_is_named() -> None:

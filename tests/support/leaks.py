@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from tests.support.processes import descendants, reap
+from tests.support.processes import descendants, reap_orphans
 
 
 class LeftBehindError(AssertionError):
@@ -43,15 +43,13 @@ class Footprint:
         """What is there now and was not then, one line each.
 
         What runs below a process of then (the guest processes of a shared machine) is not counted.
-        Orphans that have ended are reaped here, as the system's init would.
+        Orphans that have ended are reaped here.
         """
-        left = []
-        for process in descendants(os.getpid(), without=self.processes):
-            if process.ended:
-                if process.parent == os.getpid():
-                    reap(process.pid)
-                continue
-            left.append(f"process {process.pid} (parent {process.parent}): {process.command[:200]}")
+        reap_orphans(without=self.processes)
+        left = [
+            f"process {process.pid} (parent {process.parent}): {process.command[:200]}"
+            for process in descendants(os.getpid(), without=self.processes)
+        ]
         left += [
             f"thread {thread.name}"
             for thread in threading.enumerate()

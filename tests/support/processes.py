@@ -3,6 +3,7 @@
 import ctypes
 import os
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,19 +48,28 @@ def is_running(pid: int) -> bool:
 
 
 def descendants(root: int, *, without: Collection[int] = ()) -> list[Process]:
-    """All processes below `root`, leaving out those in `without` and everything below them."""
-    children: dict[int, list[Process]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and (process := look_at(int(entry.name))):
-            children.setdefault(process.parent, []).append(process)
+    """What runs below `root`, leaving out those in `without` and everything below them."""
+    children = _children()
     found = []
     todo = [root]
     while todo:
         for child in children.get(todo.pop(), []):
-            if child.pid not in without:
+            if child.pid not in without and not child.ended:
                 found.append(child)
                 todo.append(child.pid)
     return found
+
+
+def reap_orphans(*, without: Collection[int] = ()) -> None:
+    """Collect the ended children of this process, as the system's init would (`adopt_orphans`).
+
+    Not those in `without`, whose owners still wait for them.
+    """
+    for child in _children().get(os.getpid(), []):
+        if child.ended and child.pid not in without:
+            # Somebody else may collect it meanwhile.
+            with suppress(ChildProcessError):
+                os.waitpid(child.pid, os.WNOHANG)
 
 
 def adopt_orphans() -> None:
@@ -72,9 +82,10 @@ def adopt_orphans() -> None:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
 
 
-def reap(pid: int) -> None:
-    """Collect an ended child; one that somebody else collected meanwhile is fine."""
-    try:
-        os.waitpid(pid, os.WNOHANG)
-    except ChildProcessError:
-        return
+def _children() -> dict[int, list[Process]]:
+    """All processes of the system by their parent."""
+    children: dict[int, list[Process]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and (process := look_at(int(entry.name))):
+            children.setdefault(process.parent, []).append(process)
+    return children

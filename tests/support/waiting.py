@@ -9,7 +9,7 @@ T = TypeVar("T")
 _PAUSE_SECONDS = 0.01
 
 
-def until(fact: Callable[[], T], timeout: float = 20.0) -> T:
+def until(fact: Callable[[], T | None], timeout: float = 20.0) -> T:
     """Call `fact` until it gives something true, and return that.
 
     A file that is not there yet counts as false. After `timeout` seconds the test fails with what

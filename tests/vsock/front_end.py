@@ -16,8 +16,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple, Self
 
+from pyro_mcp.vsock import messages as vu
 from pyro_mcp.vsock import packet
-from pyro_mcp.vsock import vhost_user as vu
 from pyro_mcp.vsock.device import VsockDevice
 
 GUEST_CID = 3
@@ -77,7 +77,9 @@ class Monitor:
     def pair(self) -> tuple[socket.socket, socket.socket]:
         """Two ends of a stream: the test's, closed with the monitor, and the device's."""
         ours, theirs = socket.socketpair()
+        # Theirs too, for tests that never hand it over; closing a socket twice is nothing.
         self._owned.callback(ours.close)
+        self._owned.callback(theirs.close)
         ours.setblocking(False)
         return ours, theirs
 
@@ -283,7 +285,7 @@ class FakeFrontEnd:
                 fields = packet.HEADER.unpack_from(self.memory, at)
                 payload = self.memory[at + packet.HEADER.size : at + length]
                 assert fields[4] == len(payload)
-                packets.append(Packet(*fields, payload))
+                packets.append(Packet._make((*fields, payload)))
             if again:
                 self.add_rx_buffers([head for head, _ in chains])
         return packets
@@ -458,6 +460,15 @@ def drain(sock: socket.socket) -> bytes:
         if not piece:
             return bytes(data)
         data += piece
+
+
+def fill(sock: socket.socket) -> None:
+    """Write into a non-blocking socket until it takes no more."""
+    try:
+        while True:
+            sock.send(bytes(64 * 1024))
+    except BlockingIOError:
+        return
 
 
 def has_ended(sock: socket.socket) -> bool:

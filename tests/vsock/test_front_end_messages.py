@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pyro_mcp.vsock import messages as vu
 from pyro_mcp.vsock import packet
-from pyro_mcp.vsock import vhost_user as vu
 from tests.vsock.front_end import (
     GUEST_BASE,
     GUEST_CID,
@@ -24,6 +24,7 @@ from tests.vsock.front_end import (
     Monitor,
     accept_from_guest,
     connect_to_guest,
+    fill,
     has_ended,
     memory_table,
     request_to_guest,
@@ -146,9 +147,7 @@ def test_the_device_may_be_closed_from_its_own_callbacks(guest: FakeFrontEnd) ->
 def test_a_guest_that_holds_its_interrupt_socket_full_stalls_nobody(guest: FakeFrontEnd) -> None:
     stream, theirs = connect_to_guest(guest)
     guest.rx.call_of_device.setblocking(False)
-    with pytest.raises(BlockingIOError):
-        while True:
-            guest.rx.call_of_device.send(bytes(4096))
+    fill(guest.rx.call_of_device)
     # The guest may well take away what keeps its own end from blocking.
     guest.rx.call_of_device.setblocking(True)
 
@@ -390,13 +389,12 @@ def test_a_queue_needs_memory_first(front_end: FakeFrontEnd) -> None:
 def test_a_front_end_that_reads_no_replies_ends_the_machine(front_end: FakeFrontEnd) -> None:
     """Replies are never kept for it."""
     flood = vu.HEADER.pack(vu.GET_FEATURES, vu.VERSION, 0) * 100
-    front_end.sock.settimeout(0.1)
 
-    with pytest.raises((TimeoutError, BrokenPipeError, ConnectionResetError)):
-        while not front_end.monitor.failures:
-            front_end.sock.send(flood)
-            front_end.monitor.settle()
-        raise BrokenPipeError
+    for _ in range(1000):
+        if front_end.monitor.failures:
+            break
+        front_end.sock.send(flood)
+        front_end.monitor.settle()
 
     assert len(front_end.monitor.failures) == 1
 

@@ -104,9 +104,10 @@ def _index_far_ahead(queue: Queue, flag: int) -> None:
     struct.pack_into("<H", queue.memory, queue.available + 2, queue.added + QUEUE_SIZE + 1)
 
 
-def _index_backwards(queue: Queue, flag: int) -> None:
+def _index_far_behind(queue: Queue, flag: int) -> None:
     queue.describe(0, _AT, 64, flag, 0)
-    struct.pack_into("<H", queue.memory, queue.available + 2, (queue.added - 1) & 0xFFFF)
+    behind = (queue.added - 2 * QUEUE_SIZE - 1) & 0xFFFF
+    struct.pack_into("<H", queue.memory, queue.available + 2, behind)
 
 
 def _too_short(queue: Queue, flag: int) -> None:
@@ -134,7 +135,7 @@ _BREAK = [
     _second_part_wrong,
     _unknown_flags,
     _index_far_ahead,
-    _index_backwards,
+    _index_far_behind,
     _too_short,
     _empty,
 ]
@@ -169,6 +170,23 @@ def test_a_malformed_receive_ring_ends_the_machine(
 
     assert len(front_end.monitor.failures) == 1
     assert not front_end.monitor.selector.get_map()
+
+
+def test_a_driver_that_takes_its_buffers_back_only_has_none_left(guest: FakeFrontEnd) -> None:
+    """Linux does so when its driver is unbound, just before the front end says that it goes."""
+    _, host = accept_from_guest(guest)
+    host.send(b"hello")
+    guest.monitor.settle()
+
+    for queue in (guest.rx, guest.tx):
+        struct.pack_into("<H", queue.memory, queue.available + 2, queue.seen)
+    host.send(b"more")
+    guest.tx.notify()
+    guest.monitor.settle()
+    guest.take_down_driver()
+
+    assert guest.monitor.failures == []
+    assert has_ended(host)
 
 
 def test_a_receive_buffer_without_room_for_payload_ends_the_machine(

@@ -23,6 +23,8 @@ _RUN_TOOLS = {"bwrap": "bubblewrap", "setarch": "util-linux"}
 _BUILD_TOOLS = {"mmdebstrap": "mmdebstrap"}
 _ORDINARY_BUILD_TOOLS = {"newuidmap": "uidmap", "newgidmap": "uidmap"}
 _SUBORDINATE_IDS = 65536
+_SUBORDINATE_TABLES = ("/etc/subuid", "/etc/subgid")
+_FIRST_SUBORDINATE_ID = 100000
 _RUN_MIB = 256
 _BUILD_MIB = 1500
 """The runtime and one environment, with what is needed while they are made."""
@@ -119,16 +121,17 @@ def subordinate_ids_check(*, installed: bool) -> Check:
     user = pwd.getpwuid(os.geteuid()).pw_name
     lacking = [
         table
-        for table in ("/etc/subuid", "/etc/subgid")
+        for table in _SUBORDINATE_TABLES
         if not _has_range(Path(table), {user, str(os.geteuid())})
     ]
     if not lacking:
         return Check(name, True, f"{user} has {_SUBORDINATE_IDS} of them")
+    free = _free_range(_SUBORDINATE_TABLES)
     return Check(
         name,
         False,
         f"{user} has no {_SUBORDINATE_IDS} ids in {' and '.join(lacking)}",
-        f"As root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}.",
+        f"As root: usermod --add-subuids {free} --add-subgids {free} {user}.",
         required=not installed,
     )
 
@@ -222,12 +225,26 @@ def _free_mib(directory: Path) -> int:
 
 
 def _has_range(table: Path, names: set[str]) -> bool:
+    return any(owner in names and count >= _SUBORDINATE_IDS for owner, _, count in _ranges(table))
+
+
+def _free_range(tables: tuple[str, ...]) -> str:
+    # Ids that two users share would let one touch the other's files.
+    from pathlib import Path
+
+    ends = [first + count for table in tables for _, first, count in _ranges(Path(table))]
+    start = max([_FIRST_SUBORDINATE_ID, *ends])
+    return f"{start}-{start + _SUBORDINATE_IDS - 1}"
+
+
+def _ranges(table: Path) -> Iterator[tuple[str, int, int]]:
+    """Owner, first id and number of ids of each line of a subuid(5) table."""
     try:
-        lines = [line.split(":") for line in table.read_text().splitlines()]
+        lines = table.read_text().splitlines()
     except OSError:
-        return False
-    return any(
-        len(parts) == 3 and parts[0] in names and parts[2].isdecimal()
-        and int(parts[2]) >= _SUBORDINATE_IDS
-        for parts in lines
-    )  # fmt: skip
+        return
+    for line in lines:
+        owner, _, numbers = line.partition(":")
+        first, _, count = numbers.partition(":")
+        if first.isdecimal() and count.isdecimal():
+            yield owner, int(first), int(count)

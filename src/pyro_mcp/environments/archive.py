@@ -138,7 +138,7 @@ def _require_subordinate_ids() -> None:
     _NEWUIDMAP.find()
     user = pwd.getpwuid(os.geteuid()).pw_name
     for table in ("/etc/subuid", "/etc/subgid"):
-        if not _has_subordinate_ids(Path(table), {user, str(os.geteuid())}):
+        if not has_subordinate_ids(Path(table), {user, str(os.geteuid())}):
             raise NotAvailableError(
                 f"The user {user} has no {_SUBORDINATE_IDS} ids in {table}, which an ordinary "
                 "user needs to build images",
@@ -147,15 +147,18 @@ def _require_subordinate_ids() -> None:
             )
 
 
-def _has_subordinate_ids(table: Path, names: set[str]) -> bool:
+def has_subordinate_ids(table: Path, names: set[str]) -> bool:
+    """Whether a table of subuid(5) gives one of these users enough ids for a Debian system."""
     try:
         lines = table.read_text().splitlines()
     except OSError:
         return False
-    fields = [line.split(":") for line in lines]
     return any(
-        len(parts) == 3 and parts[0] in names and int(parts[2]) >= _SUBORDINATE_IDS
-        for parts in fields
+        len(fields) == 3
+        and fields[0] in names
+        and fields[2].isdecimal()
+        and int(fields[2]) >= _SUBORDINATE_IDS
+        for fields in (line.split(":") for line in lines)
     )
 
 
@@ -205,6 +208,12 @@ def _failure(request: Request, lines: Sequence[str], scratch: Path) -> Exception
             request.what,
             f"the suite {request.suite} has no package {missing[1]}",
             hint="Correct the package's name in the catalogue.",
+        )
+    if "NO_PUBKEY" in text or "is not signed" in text:
+        return EnvironmentBuildError(
+            request.what,
+            f"the signature of {_archive_name()} could not be checked: {said}",
+            hint="Install the package debian-archive-keyring, or a newer one.",
         )
     if "unshare: " in text:
         return EnvironmentBuildError(

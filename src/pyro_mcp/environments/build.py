@@ -82,6 +82,7 @@ def build(settings: Settings, entry: Entry, *, progress: Progress) -> None:
         finished.chmod(0o755)
         _make(entry, runtime.tree, work, finished, progress)
         publish(finished, target)
+        progress(f"{entry.name} is ready", 1.0)
 
 
 def _make(entry: Entry, tree: Path, work: Path, finished: Path, progress: Progress) -> None:

@@ -102,7 +102,7 @@ def load_catalogue(settings: Settings) -> Catalogue:
     """
     own = _Reader(OWN_CATALOGUE)
     entries = own.entries(taken={})
-    if settings.catalogue.exists():
+    if _is_there(settings.catalogue):
         entries |= _Reader(settings.catalogue).entries(taken=entries)
     return Catalogue(str(own.document["catalogue_version"]), entries)
 
@@ -238,6 +238,16 @@ class _Reader:
         return CatalogueError(
             self._path, f"({self._where}) {what}" if self._where else what, hint=hint
         )
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True  # reading it says what is wrong
+    return True
 
 
 def _is_plain_absolute(path: str) -> bool:

@@ -12,7 +12,7 @@ header; Linux x86-64 calling convention for the calls).
 
 from __future__ import annotations
 
-import struct
+from _struct import Struct, pack
 
 _CODE = (
     # if getpid() != 1: goto done
@@ -33,11 +33,11 @@ _CODE = (
     "6a 3c  58  31 ff  0f 05"  # push 60; pop rax; xor edi, edi; syscall
 )
 # ignore: struct sigaction of the kernel: SIG_IGN, no flags, no restorer, no mask
-_IGNORE = struct.pack("<4Q", 1, 0, 0, 0)
+_IGNORE = pack("<4Q", 1, 0, 0, 0)
 
 _BASE = 0x400000
-_ELF_HEADER = struct.Struct("<16s2HI3QI6H")
-_PROGRAM_HEADER = struct.Struct("<2I6Q")
+_ELF_HEADER = Struct("<16s2HI3QI6H")
+_PROGRAM_HEADER = Struct("<2I6Q")
 _EXECUTABLE, _X86_64, _LOAD, _READ_EXECUTE = 2, 62, 1, 5
 
 

@@ -15,15 +15,18 @@ _OOM_KILLS = b"\noom_kill "
 _VMSTAT_BYTES = 32 * 1024
 
 
-def limit_processes(mount_point: str) -> int:
-    """Make the control group for all commands together, with a limit in step with the memory.
+def group_commands(mount_point: str) -> int:
+    """Make the control group of all commands, with a number of processes in step with the memory.
+
+    It has the weight of one process of the agent's, so a thousand runnable commands leave the
+    agent half of the processor.
 
     Returns the descriptor of the file through which a thread enters it. Threads are members one
     by one ("threaded"), so that a command is in from its first instant and the agent is not.
     """
     system.mount("cgroup2", mount_point, "cgroup2")
     group = f"{mount_point}/commands"
-    _write(f"{mount_point}/cgroup.subtree_control", "+pids")
+    _write(f"{mount_point}/cgroup.subtree_control", "+cpu +pids")
     os.mkdir(group)  # noqa: PTH102 - pathlib costs start-up time
     _write(f"{group}/cgroup.type", "threaded")
     memory_mib = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20

@@ -30,7 +30,7 @@ def serve(listener: _socket.socket, *, log: Callable[[str], None]) -> None:
     """Finish what the host need not wait for, then answer it, for ever."""
     mounts.furnish()
     system.limit_open_files(*limits.OPEN_FILES)
-    ground = Ground(mounts.ROOT, mounts.SCRATCH, limits.limit_processes(mounts.CONTROL_GROUPS))
+    ground = Ground(mounts.ROOT, mounts.SCRATCH, limits.group_commands(mounts.CONTROL_GROUPS))
     loop = Loop()
     standby = Standby(loop, lambda on_ready: Sandbox(loop, ground, on_ready))
     standby.refill()

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 _START_SECONDS = 30.0
 _STOP_SECONDS = 10.0
 _DATA_DISK = "data.ext4"
+_BOOT_BLOCK = 1024
+"""The part of an ext4 disk that the file system leaves alone."""
 
 
 class Machine:
@@ -100,6 +102,7 @@ class Machine:
             GuestStartError: The guest did not come up.
         """
         tools = find_tools()
+        _forget_header(self.directory / _DATA_DISK)
         plan = self.engine.plan(
             GuestSpec(
                 jail_root=self.images.jail_root,
@@ -219,3 +222,12 @@ class Machine:
             return (self.directory / "monitor.log").read_text(errors="replace")[-2000:]
         except OSError:
             return ""
+
+
+def _forget_header(disk: Path) -> None:
+    # The block driver of user-mode Linux takes a disk's size from a copy-on-write header, and a
+    # guest can write one. It lies where no file system keeps anything.
+    with disk.open("r+b") as file:
+        if any(file.read(_BOOT_BLOCK)):
+            file.seek(0)
+            file.write(bytes(_BOOT_BLOCK))

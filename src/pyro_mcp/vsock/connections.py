@@ -14,7 +14,7 @@ import select
 from collections import deque
 from typing import TYPE_CHECKING
 
-from pyro_mcp.vsock import packet
+from pyro_mcp.vsock import chains, packet
 from pyro_mcp.vsock.connection import BUFFER, Connection
 from pyro_mcp.vsock.memory import GuestError
 
@@ -69,8 +69,11 @@ class Connections:
             host_port = _following(host_port)
         self._next_port = _following(host_port)
         connection = Connection(sock, host_port=host_port, guest_port=port, on_open=on_open)
-        self._add(connection)
-        self._owe(connection, packet.REQUEST)
+        if self._add(connection):
+            self._owe(connection, packet.REQUEST)
+        else:
+            connection.opened(False)
+            connection.close()
 
     @property
     def choked(self) -> bool:
@@ -102,9 +105,9 @@ class Connections:
             fields = _HEADER.unpack_from(first)
             parts[0] = first[_HEADER_SIZE:]
         else:
-            fields, parts = _gather_header(parts)
+            fields, parts = chains.gather_header(parts)
         source, target, guest_port, host_port, length, kind, operation, flags, alloc, count = fields
-        payload = _trim(parts, length)
+        payload = chains.trim(parts, length)
         if source != self._guest_cid:
             return
         if target != packet.HOST_CID or kind != packet.STREAM:
@@ -145,7 +148,11 @@ class Connections:
         handler = self._listeners.get(host_port)
         sock = None
         if handler is not None and len(self._table) + len(self._draining) < MOST_CONNECTIONS:
-            sock = handler(guest_port)
+            try:
+                sock = handler(guest_port)
+            except OSError:
+                # No descriptor left, or whom it stands for is not there: the guest is refused.
+                sock = None
             if sock is not None and self._epoll.closed:
                 # The handler ended the device.
                 sock.close()
@@ -157,8 +164,11 @@ class Connections:
         self._resets.pop((packet.HOST_CID, host_port, guest_port, packet.STREAM), None)
         connection = Connection(sock, host_port=host_port, guest_port=guest_port)
         connection.take_credit(alloc, count)
+        if not self._add(connection):
+            connection.close()
+            self._queue_reset(packet.HOST_CID, host_port, guest_port, packet.STREAM)
+            return
         connection.open = True
-        self._add(connection)
         self._owe(connection, packet.RESPONSE)
         self._settle(connection)
 
@@ -212,11 +222,16 @@ class Connections:
         self._draining.discard(connection)
         self._release(connection)
 
-    def _add(self, connection: Connection) -> None:
+    def _add(self, connection: Connection) -> bool:
+        """Watch its socket; False when this host does not let it be watched."""
         number = connection.sock.fileno()
+        try:
+            self._epoll.register(number, _EVENTS)
+        except OSError:
+            return False
         self._table[connection.host_port, connection.guest_port] = connection
         self._handlers[number] = lambda mask: self._host_event(connection, mask)
-        self._epoll.register(number, _EVENTS)
+        return True
 
     def _release(self, connection: Connection) -> None:
         connection.open = False
@@ -295,7 +310,7 @@ class Connections:
         header = _HEADER.pack(
             cid, self._guest_cid, host_port, guest_port, 0, kind, packet.RST, 0, 0, 0
         )
-        _put(queue, header)
+        chains.put(queue, header)
 
     def _give_owed(self, queue: Virtqueue, connection: Connection) -> None:
         for operation in _OWED_IN_ORDER:
@@ -305,7 +320,7 @@ class Connections:
         flags = 0
         if operation == packet.SHUTDOWN:
             flags = connection.said = connection.ends()
-        _put(queue, self._header(connection, operation, flags, 0))
+        chains.put(queue, self._header(connection, operation, flags, 0))
         if flags == packet.NO_MORE:
             self._drop(connection)
         elif connection.owed:
@@ -315,12 +330,12 @@ class Connections:
     def _give_data(self, queue: Virtqueue, connection: Connection, room: int) -> None:
         limit = connection.credit()
         offered = min(room, connection.appetite)
-        chains: list[tuple[int, list[memoryview], int]] = []
+        offers: list[tuple[int, list[memoryview], int]] = []
         targets: list[memoryview] = []
         space = 0
-        while len(chains) < offered and space < limit:
+        while len(offers) < offered and space < limit:
             before = len(targets)
-            head, parts = queue.writable(len(chains))
+            head, parts = queue.writable(len(offers))
             first = parts[0]
             if len(first) > _HEADER_SIZE and len(parts) == 1:
                 body = first[_HEADER_SIZE:]
@@ -330,25 +345,25 @@ class Connections:
                     body = body[:size]
                 targets.append(body)
             else:
-                size = _offer(parts, limit - space, targets)
+                size = chains.offer(parts, limit - space, targets)
             if len(targets) > _MOST_PARTS:
                 del targets[before:]
                 break
-            chains.append((head, parts, size))
+            offers.append((head, parts, size))
             space += size
         got = self._receive(connection, targets)
         if got <= 0:
             return
         # A read that was filled may go on: offer more next time.
         connection.appetite = min(_MOST_BUFFERS, 2 * offered) if got == space else 1
-        for head, parts, size in chains:
+        for head, parts, size in offers:
             used = min(size, got)
             connection.sent += used
             header = self._header(connection, packet.RW, 0, used)
             if len(parts[0]) >= _HEADER_SIZE:
                 parts[0][:_HEADER_SIZE] = header
             else:
-                _scatter(parts, header)
+                chains.scatter(parts, header)
             queue.finish(head, _HEADER_SIZE + used)
             got -= used
             if not got:
@@ -395,67 +410,3 @@ class Connections:
 
 def _following(port: int) -> int:
     return port + 1 if port < _LAST_PORT else _FIRST_PORT
-
-
-def _gather_header(parts: list[memoryview]) -> tuple[tuple[int, ...], list[memoryview]]:
-    """The header of a packet that is cut up as the driver likes (Virtio 1.2, 2.7.4)."""
-    header = bytearray()
-    rest = []
-    for part in parts:
-        missing = _HEADER_SIZE - len(header)
-        header += part[:missing]
-        if len(part) > missing:
-            rest.append(part[missing:])
-    if len(header) < _HEADER_SIZE:
-        raise GuestError(f"packet of {len(header)} bytes")
-    return _HEADER.unpack(header), rest
-
-
-def _trim(parts: list[memoryview], length: int) -> list[memoryview]:
-    """The first `length` bytes of what follows a header."""
-    if len(parts) == 2 and not parts[0] and len(parts[1]) == length:
-        return parts[1:]
-    kept = []
-    missing = length
-    for part in parts:
-        if not missing:
-            break
-        if part:
-            kept.append(part[:missing])
-            missing -= len(kept[-1])
-    if missing:
-        raise GuestError(f"packet of {length} bytes in a buffer {missing} too short")
-    return kept
-
-
-def _offer(parts: list[memoryview], limit: int, targets: list[memoryview]) -> int:
-    """Add to `targets` what of a chain can hold payload, up to `limit` bytes; returns how much."""
-    skip = _HEADER_SIZE
-    offered = 0
-    for part in parts:
-        body = part[skip:][: limit - offered]
-        skip = max(0, skip - len(part))
-        if body:
-            targets.append(body)
-            offered += len(body)
-    if not offered:
-        raise GuestError("receive buffer without room for payload")
-    return offered
-
-
-def _scatter(parts: list[memoryview], header: bytes) -> None:
-    """Write a header over the beginning of a chain."""
-    at = 0
-    for part in parts:
-        piece = header[at : at + len(part)]
-        part[: len(piece)] = piece
-        at += len(piece)
-    if at < len(header):
-        raise GuestError(f"receive buffer of {at} bytes")
-
-
-def _put(queue: Virtqueue, header: bytes) -> None:
-    """Give the guest a packet without payload."""
-    head, parts = queue.writable()
-    _scatter(parts, header)
-    queue.finish(head, len(header))

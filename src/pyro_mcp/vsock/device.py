@@ -92,7 +92,7 @@ class VsockDevice:
             if accepted and ready and sock.send(ready) != len(ready):
                 raise OSError("no room for the first line in a fresh socket")
 
-        if not self._driver_is_up():
+        if self._closed or not self._driver_is_up():
             on_open(False)
             sock.close()
             return

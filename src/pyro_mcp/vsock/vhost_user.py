@@ -1,10 +1,5 @@
 """The vhost-user protocol, back end side: the front end's messages become live virtqueues.
 
-Source: QEMU's "Vhost-user Protocol" (docs/interop/vhost-user.rst). A message is a header of three
-u32 (request, flags, size) and `size` bytes; descriptors come beside the header's first byte.
-Flags: bits 0-1 the version, 1; bit 2 a reply; bit 3 the sender wants a reply even to a request
-that has none of its own (REPLY_ACK), a u64 that is 0 for success.
-
 The front end here is User-mode Linux, which asks for every message to be acknowledged and sets up:
 memory table, then per queue NUM, BASE, ADDR, CALL, KICK, ENABLE. It disables its queues when its
 driver goes, and goes through all of that again for the next.
@@ -28,6 +23,7 @@ import stat
 import struct
 from typing import TYPE_CHECKING
 
+from pyro_mcp.vsock import messages
 from pyro_mcp.vsock.memory import MOST_REGIONS, GuestError, GuestMemory, Region
 from pyro_mcp.vsock.virtqueue import Virtqueue
 
@@ -39,42 +35,6 @@ QUEUES = 3
 RX = 0
 TX = 1
 
-GET_FEATURES = 1
-SET_FEATURES = 2
-SET_OWNER = 3
-SET_MEM_TABLE = 5
-SET_VRING_NUM = 8
-SET_VRING_ADDR = 9
-SET_VRING_BASE = 10
-GET_VRING_BASE = 11
-SET_VRING_KICK = 12
-SET_VRING_CALL = 13
-SET_VRING_ERR = 14
-GET_PROTOCOL_FEATURES = 15
-SET_PROTOCOL_FEATURES = 16
-SET_VRING_ENABLE = 18
-GET_CONFIG = 24
-
-FEATURE_PROTOCOL = 1 << 30
-FEATURE_VERSION_1 = 1 << 32
-FEATURES = FEATURE_PROTOCOL | FEATURE_VERSION_1
-PROTOCOL_REPLY_ACK = 1 << 3
-PROTOCOL_CONFIG = 1 << 9
-PROTOCOL_FEATURES = PROTOCOL_REPLY_ACK | PROTOCOL_CONFIG
-
-VERSION = 1
-IS_REPLY = 4
-NEED_REPLY = 8
-
-HEADER = struct.Struct("<III")
-U64 = struct.Struct("<Q")
-STATE = struct.Struct("<II")
-ADDRESSES = struct.Struct("<IIQQQQ")
-TABLE = struct.Struct("<II")
-REGION = struct.Struct("<QQQQ")
-CONFIG = struct.Struct("<III")
-
-LARGEST_PAYLOAD = 512
 _LARGEST_CONFIG = 256
 _MESSAGES_AT_ONCE = 64
 _NO_DESCRIPTOR = 1 << 8
@@ -119,7 +79,7 @@ class VhostUser:
         self._handlers = handlers
         self._changed = changed
         self._kicked = kicked
-        self._config = U64.pack(guest_cid).ljust(_LARGEST_CONFIG, b"\0")
+        self._config = messages.U64.pack(guest_cid).ljust(_LARGEST_CONFIG, b"\0")
         self._rings = [_Ring() for _ in range(QUEUES)]
         self._memory: GuestMemory | None = None
         self._acknowledge = False
@@ -148,7 +108,7 @@ class VhostUser:
             if self._closed:
                 break
             request = self._request
-            wanted = HEADER.size if request is None else request[2]
+            wanted = messages.HEADER.size if request is None else request[2]
             missing = wanted - len(self._buffer)
             if missing:
                 data = self._receive(missing)
@@ -167,7 +127,7 @@ class VhostUser:
                 payload = b""
             self._request = None
             try:
-                self._obey(request[0], bool(request[1] & NEED_REPLY), payload)
+                self._obey(request[0], bool(request[1] & messages.NEED_REPLY), payload)
             finally:
                 self._drop_descriptors()
         return True
@@ -206,10 +166,10 @@ class VhostUser:
         return data
 
     def _header(self, header: bytes) -> tuple[int, int, int]:
-        request, flags, size = HEADER.unpack(header)
-        if flags & ~NEED_REPLY != VERSION:
+        request, flags, size = messages.HEADER.unpack(header)
+        if flags & ~messages.NEED_REPLY != messages.VERSION:
             raise GuestError(f"message {request} with flags {flags:#x}")
-        if size > LARGEST_PAYLOAD:
+        if size > messages.LARGEST_PAYLOAD:
             raise GuestError(f"message {request} of {size} bytes")
         return request, flags, size
 
@@ -223,10 +183,13 @@ class VhostUser:
             raise GuestError(f"message {request}, which was not offered")
         order(self, payload)
         if wants_reply and self._acknowledge and not self._closed:
-            self._reply(request, U64.pack(0))
+            self._reply(request, messages.U64.pack(0))
 
     def _reply(self, request: int, payload: bytes) -> None:
-        message = HEADER.pack(request, VERSION | IS_REPLY, len(payload)) + payload
+        message = (
+            messages.HEADER.pack(request, messages.VERSION | messages.IS_REPLY, len(payload))
+            + payload
+        )
         try:
             sent = self._connection.send(message, socket.MSG_NOSIGNAL)
         except OSError as error:
@@ -236,55 +199,57 @@ class VhostUser:
 
     def _get_features(self, payload: bytes) -> bytes:
         _expect(payload, 0)
-        return U64.pack(FEATURES)
+        return messages.U64.pack(messages.FEATURES)
 
     def _get_protocol_features(self, payload: bytes) -> bytes:
         _expect(payload, 0)
-        return U64.pack(PROTOCOL_FEATURES)
+        return messages.U64.pack(messages.PROTOCOL_FEATURES)
 
     def _get_vring_base(self, payload: bytes) -> bytes:
-        index, _ = _unpack(STATE, payload)
+        index, _ = _unpack(messages.STATE, payload)
         ring = self._ring(index)
         ring.enabled = False
         self._set_kick(ring, -1)
         self._update(ring)
-        return STATE.pack(index, ring.base)
+        return messages.STATE.pack(index, ring.base)
 
     def _get_config(self, payload: bytes) -> bytes:
         # Virtio 1.2, 5.10.4: the configuration is the guest's cid.
-        if len(payload) < CONFIG.size:
+        if len(payload) < messages.CONFIG.size:
             raise GuestError(f"message of {len(payload)} bytes")
-        offset, size, flags = CONFIG.unpack_from(payload)
+        offset, size, flags = messages.CONFIG.unpack_from(payload)
         if offset + size > _LARGEST_CONFIG:
             raise GuestError(f"configuration of {size} bytes at {offset}")
-        return CONFIG.pack(offset, size, flags) + self._config[offset : offset + size]
+        return messages.CONFIG.pack(offset, size, flags) + self._config[offset : offset + size]
 
     def _set_features(self, payload: bytes) -> None:
-        (features,) = _unpack(U64, payload)
-        if features & ~FEATURES or not features & FEATURE_VERSION_1:
+        (features,) = _unpack(messages.U64, payload)
+        if features & ~messages.FEATURES or not features & messages.FEATURE_VERSION_1:
             raise GuestError(f"features {features:#x}")
 
     def _set_protocol_features(self, payload: bytes) -> None:
-        (features,) = _unpack(U64, payload)
-        if features & ~PROTOCOL_FEATURES:
+        (features,) = _unpack(messages.U64, payload)
+        if features & ~messages.PROTOCOL_FEATURES:
             raise GuestError(f"protocol features {features:#x}")
-        self._acknowledge = bool(features & PROTOCOL_REPLY_ACK)
+        self._acknowledge = bool(features & messages.PROTOCOL_REPLY_ACK)
 
     def _set_owner(self, payload: bytes) -> None:
         _expect(payload, 0)
 
     def _set_mem_table(self, payload: bytes) -> None:
-        if len(payload) < TABLE.size:
+        if len(payload) < messages.TABLE.size:
             raise GuestError(f"message of {len(payload)} bytes")
-        count, _ = TABLE.unpack_from(payload)
+        count, _ = messages.TABLE.unpack_from(payload)
         if count > MOST_REGIONS:
             raise GuestError(f"memory table with {count} regions")
         # UML always sends its two rows, and says with `count` how many of them are meant.
-        if len(payload) < TABLE.size + count * REGION.size:
+        if len(payload) < messages.TABLE.size + count * messages.REGION.size:
             raise GuestError(f"message of {len(payload)} bytes")
         regions = []
         for row in range(count):
-            guest, size, user, offset = REGION.unpack_from(payload, TABLE.size + row * REGION.size)
+            guest, size, user, offset = messages.REGION.unpack_from(
+                payload, messages.TABLE.size + row * messages.REGION.size
+            )
             regions.append(Region(guest, size, user, offset))
         memory = GuestMemory.share(regions, self._descriptors)
         for ring in self._rings:
@@ -296,17 +261,17 @@ class VhostUser:
         self._memory = memory
 
     def _set_vring_num(self, payload: bytes) -> None:
-        index, size = _unpack(STATE, payload)
+        index, size = _unpack(messages.STATE, payload)
         self._idle_ring(index).size = size
 
     def _set_vring_base(self, payload: bytes) -> None:
-        index, base = _unpack(STATE, payload)
+        index, base = _unpack(messages.STATE, payload)
         if base > 0xFFFF:
             raise GuestError(f"queue base {base}")
         self._idle_ring(index).base = base
 
     def _set_vring_addr(self, payload: bytes) -> None:
-        index, flags, descriptors, used, available, _ = _unpack(ADDRESSES, payload)
+        index, flags, descriptors, used, available, _ = _unpack(messages.ADDRESSES, payload)
         if flags:
             raise GuestError(f"queue flags {flags:#x}")
         self._idle_ring(index).addresses = (descriptors, available, used)
@@ -341,7 +306,7 @@ class VhostUser:
         self._ring_and_descriptor(payload)
 
     def _set_vring_enable(self, payload: bytes) -> None:
-        index, enabled = _unpack(STATE, payload)
+        index, enabled = _unpack(messages.STATE, payload)
         ring = self._ring(index)
         ring.enabled = bool(enabled)
         self._update(ring)
@@ -358,7 +323,7 @@ class VhostUser:
         return ring
 
     def _ring_and_descriptor(self, payload: bytes) -> tuple[_Ring, int | None]:
-        (value,) = _unpack(U64, payload)
+        (value,) = _unpack(messages.U64, payload)
         ring = self._ring(value & ~_NO_DESCRIPTOR)
         expected = 0 if value & _NO_DESCRIPTOR else 1
         if len(self._descriptors) != expected:
@@ -410,24 +375,24 @@ class VhostUser:
 
 
 _ANSWERS: dict[int, Callable[[VhostUser, bytes], bytes]] = {
-    GET_FEATURES: VhostUser._get_features,
-    GET_PROTOCOL_FEATURES: VhostUser._get_protocol_features,
-    GET_VRING_BASE: VhostUser._get_vring_base,
-    GET_CONFIG: VhostUser._get_config,
+    messages.GET_FEATURES: VhostUser._get_features,
+    messages.GET_PROTOCOL_FEATURES: VhostUser._get_protocol_features,
+    messages.GET_VRING_BASE: VhostUser._get_vring_base,
+    messages.GET_CONFIG: VhostUser._get_config,
 }
 
 _ORDERS: dict[int, Callable[[VhostUser, bytes], None]] = {
-    SET_FEATURES: VhostUser._set_features,
-    SET_PROTOCOL_FEATURES: VhostUser._set_protocol_features,
-    SET_OWNER: VhostUser._set_owner,
-    SET_MEM_TABLE: VhostUser._set_mem_table,
-    SET_VRING_NUM: VhostUser._set_vring_num,
-    SET_VRING_BASE: VhostUser._set_vring_base,
-    SET_VRING_ADDR: VhostUser._set_vring_addr,
-    SET_VRING_KICK: VhostUser._set_vring_kick,
-    SET_VRING_CALL: VhostUser._set_vring_call,
-    SET_VRING_ERR: VhostUser._set_vring_err,
-    SET_VRING_ENABLE: VhostUser._set_vring_enable,
+    messages.SET_FEATURES: VhostUser._set_features,
+    messages.SET_PROTOCOL_FEATURES: VhostUser._set_protocol_features,
+    messages.SET_OWNER: VhostUser._set_owner,
+    messages.SET_MEM_TABLE: VhostUser._set_mem_table,
+    messages.SET_VRING_NUM: VhostUser._set_vring_num,
+    messages.SET_VRING_BASE: VhostUser._set_vring_base,
+    messages.SET_VRING_ADDR: VhostUser._set_vring_addr,
+    messages.SET_VRING_KICK: VhostUser._set_vring_kick,
+    messages.SET_VRING_CALL: VhostUser._set_vring_call,
+    messages.SET_VRING_ERR: VhostUser._set_vring_err,
+    messages.SET_VRING_ENABLE: VhostUser._set_vring_enable,
 }
 
 
