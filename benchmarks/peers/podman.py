@@ -12,7 +12,6 @@ from typing import ClassVar, Self
 from benchmarks.peers.base import Peer, Tree, need
 from benchmarks.rounds import NotMeasuredError, run
 
-
 _LOW_LIMITS = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=4096:4096"]
 
 

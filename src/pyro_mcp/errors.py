@@ -21,7 +21,7 @@ PyroError
 ├── CacheCorruptError, also RuntimeError          an image in the cache is not what was recorded
 ├── BrokenInstallError, also RuntimeError         a part of pyro, or of what it uses, is missing
 ├── OutputWriteError, also RuntimeError           what was asked for cannot be printed
-├── ModelError, also RuntimeError                 a language model's server failed (pyro demo ollama)
+├── ModelError, also RuntimeError                 a language model's server failed
 └── CacheAccessError, also RuntimeError           the cache or state directory cannot be used
 """
 

@@ -37,8 +37,8 @@ def test_this_package_misses_nothing() -> None:
 def test_kvm_that_makes_a_machine_can_be_opened() -> None:
     kvm = kernel.kvm_probe()
 
-    assert not kvm.creates_vm or (kvm.exists and kvm.readable and kvm.writable)
-    assert kvm.creates_vm or kvm.why
+    assert not kvm.runs_guest or (kvm.exists and kvm.readable and kvm.writable)
+    assert kvm.detail
 
 
 def test_what_forbids_namespaces_is_answered_with_something_to_do() -> None:

@@ -1,5 +1,7 @@
 """Bad input is refused before anything is made, with what to do instead."""
 
+from typing import Any, cast
+
 import pytest
 
 from pyro_mcp.errors import HostMemoryError, InvalidInputError
@@ -35,7 +37,7 @@ def test_what_lies_within_the_limits_is_accepted() -> None:
 )
 def test_what_lies_outside_is_refused_with_the_range(field: str, value: object, said: str) -> None:
     with pytest.raises(InvalidInputError, match=said) as caught:
-        GOOD._replace(**{field: value}).check()
+        GOOD._replace(**cast(dict[str, Any], {field: value})).check()
 
     assert field in str(caught.value)
     assert isinstance(caught.value, ValueError)

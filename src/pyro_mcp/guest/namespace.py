@@ -106,7 +106,7 @@ class Sandbox:
     def kill(self) -> None:
         """Kill PID 1 and with it every process; `on_ended` follows. May be called twice."""
         self._release_thread()
-        if not self.ended:
+        if self._init and not self.ended:
             os.kill(self._init, _KILL)
 
     def _release_thread(self) -> None:

@@ -7,10 +7,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pyro_mcp.guest.loop import Loop
-    from pyro_mcp.guest.namespace import Sandbox
+    from pyro_mcp.guest.processes import Place
 
-    OnReady = Callable[[Sandbox, OSError | None], None]
-    Taker = Callable[[Sandbox | OSError], None]
+    OnReady = Callable[[Place, OSError | None], None]
+    Taker = Callable[[Place | OSError], None]
 
 _REFILL_SECONDS = 0.02
 """After a command took the standby: time for it to start before the next one is made."""
@@ -19,10 +19,10 @@ _REFILL_SECONDS = 0.02
 class Standby:
     """Hands out sandboxes, each once, and keeps one more."""
 
-    def __init__(self, loop: Loop, make: Callable[[OnReady], Sandbox]) -> None:
+    def __init__(self, loop: Loop, make: Callable[[OnReady], object]) -> None:
         self._loop = loop
         self._make = make
-        self._spare: Sandbox | None = None
+        self._spare: Place | None = None
         self._being_made = 0
         self._takers: list[Taker] = []
         self._closed = False
@@ -57,7 +57,7 @@ class Standby:
         self._being_made += 1
         self._make(self._made)
 
-    def _made(self, sandbox: Sandbox, error: OSError | None) -> None:
+    def _made(self, sandbox: Place, error: OSError | None) -> None:
         self._being_made -= 1
         if error is not None:
             if self._takers:
