@@ -5,14 +5,18 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import select
+import signal
+import struct
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from pyro_mcp.jail.seccomp import program
 from tests.jail.child import in_child
-from tests.support import needs
+from tests.support import needs, until
 
 # System calls that no list of ours names, by their x86-64 number.
 _NEVER = {
@@ -28,6 +32,7 @@ _NEVER = {
     "open": 2, "bind": 49, "listen": 50, "sendto": 44, "setrlimit": 160, "personality": 135,
 }  # fmt: skip
 
+_POLL = 7
 _SECCOMP = 317
 _PR_SET_NO_NEW_PRIVS = 38
 _MAP_SHARED_ANONYMOUS = 0x21
@@ -70,12 +75,18 @@ class _Fprog(ctypes.Structure):
     _fields_ = [("len", ctypes.c_ushort), ("filter", ctypes.c_void_p)]
 
 
-def _under_the_filter(calls: list[tuple[int | bytes, ...]]) -> list[int]:
-    """Errors (0 for none) of these system calls, made by a child that carries the filter."""
-    libc = ctypes.CDLL(None, use_errno=True)
+def _apply_filter(libc: ctypes.CDLL) -> None:
+    """Put this process under the filter, for good."""
     compiled = program("uml")
     buffer = ctypes.create_string_buffer(compiled, len(compiled))
     filters = _Fprog(len(compiled) // 8, ctypes.addressof(buffer))
+    assert libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
+    assert libc.syscall(_SECCOMP, 1, 0, ctypes.byref(filters)) == 0
+
+
+def _under_the_filter(calls: list[tuple[int | bytes, ...]]) -> list[int]:
+    """Errors (0 for none) of these system calls, made by a child that carries the filter."""
+    libc = ctypes.CDLL(None, use_errno=True)
 
     def make(number: int | bytes, *arguments: int | bytes) -> int:
         words = [a if isinstance(a, bytes) else ctypes.c_long(a) for a in arguments]
@@ -83,8 +94,7 @@ def _under_the_filter(calls: list[tuple[int | bytes, ...]]) -> list[int]:
         return ctypes.get_errno() if libc.syscall(number, *words) == -1 else 0
 
     def work() -> list[int]:
-        libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-        assert libc.syscall(_SECCOMP, 1, 0, ctypes.byref(filters)) == 0
+        _apply_filter(libc)
         return [make(*call) for call in calls]
 
     answers = in_child(work)
@@ -138,3 +148,28 @@ def test_bubblewrap_takes_the_program_and_holds_a_program_to_it() -> None:
     assert done.stdout.startswith(f"{errno.ENOSYS}\n"), done.stderr
     assert "Seccomp:\t2" in done.stdout
     assert "NoNewPrivs:\t1" in done.stdout
+
+
+def test_a_wait_goes_on_after_a_stop() -> None:
+    """A paused machine is stopped and continued; its kernel must not see its poll fail."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    reader, writer = os.pipe()
+    waiting = struct.pack("<ihh", reader, select.POLLIN, 0)
+    child = os.fork()
+    if child == 0:
+        _apply_filter(libc)
+        failed = libc.syscall(_POLL, waiting, ctypes.c_long(1), ctypes.c_long(60_000)) != 1
+        os._exit(ctypes.get_errno() if failed else 0)
+    try:
+        until(lambda: Path(f"/proc/{child}/syscall").read_text().startswith(f"{_POLL} "))
+        os.kill(child, signal.SIGSTOP)
+        os.waitpid(child, os.WUNTRACED)
+        os.kill(child, signal.SIGCONT)
+        os.waitpid(child, os.WCONTINUED)
+        until(lambda: "State:\tS" in Path(f"/proc/{child}/status").read_text())
+        os.write(writer, b"x")
+
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    finally:
+        os.close(reader)
+        os.close(writer)

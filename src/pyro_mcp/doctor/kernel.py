@@ -38,8 +38,10 @@ def kvm_probe() -> Kvm:
     if not (readable and writable):
         why = "cannot be opened by this user" if exists else "does not exist"
         return Kvm(exists, readable, writable, False, f"{_KVM} {why}")
-    from pyro_mcp.machines.kvm_probe import probe
-
+    try:
+        from pyro_mcp.machines.kvm_probe import probe
+    except ImportError:  # a broken installation; another check says so
+        return Kvm(exists, readable, writable, False, "not tried, for want of the probe")
     return Kvm(exists, readable, writable, *probe())
 
 
