@@ -28,8 +28,8 @@ class Native(Peer):
         (tree.path / "dev/null").touch()
         script = (
             'mount -t proc proc "$0/proc"; mount --rbind /dev "$0/dev"; exec chroot "$0" '
-            "/usr/bin/env -i PATH=/usr/local/bin:/usr/bin:/bin HOME=/root LANG=C.UTF-8 "
-            '-C /workspace "$@"'
+            "/usr/bin/env -C /workspace -i PATH=/usr/local/bin:/usr/bin:/bin HOME=/root "
+            'LANG=C.UTF-8 "$@"'
         )
         return cls([*unshare, "sh", "-c", script, root])
 

@@ -16,6 +16,7 @@ from pyro_mcp.environments.cache import (
     DATA_DISK_MIB,
     RUNTIME_MANIFEST,
     Runtime,
+    ensure_runtime,
     runtime_place,
 )
 from pyro_mcp.host.files import copy_sparse
@@ -42,6 +43,7 @@ def share_runtime(runtime: Runtime, settings: Settings) -> None:
             shutil.copytree(source / name, target / name, symlinks=True, copy_function=_link)
         elif (source / name).exists():
             _link(source / name, target / name)
+    ensure_runtime(settings)
 
 
 def _link(source: str | Path, target: str | Path) -> None:

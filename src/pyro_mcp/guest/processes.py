@@ -103,7 +103,7 @@ class Execution:
             raise RefusedError(protocol.ERROR_BAD_REQUEST, f"a frame of kind {kind} is not due")
 
     def abort(self) -> None:
-        """Kill the command and all it started; nothing more is sent. May be called twice."""
+        """Kill the command and all it started, and close the channel. May be called twice."""
         self._aborted = True
         self._close_streams()
         if self._place is not None:
@@ -230,7 +230,9 @@ class Execution:
         self._ended = True
         self._loop.cancel(self._timer)
         self._close_streams()
-        if not self._aborted:
+        if self._aborted:
+            self._channel.close_when_sent()
+        else:
             self._report()
         self._on_end(self)
 

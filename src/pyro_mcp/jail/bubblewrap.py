@@ -62,7 +62,7 @@ def confine(
         setarch, "-R", bwrap,
         "--unshare-all", "--unshare-user",
         "--die-with-parent", "--new-session", "--cap-drop", "ALL",
-        "--hostname", "pyro", "--clearenv",
+        "--hostname", "pyro", "--chdir", "/", "--clearenv",
         "--ro-bind", "{root}", "/",
         "--size", "65536", "--tmpfs", "/dev",
         "--size", "65536", "--tmpfs", "/run",
