@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import time
 from collections.abc import Iterator
@@ -18,8 +19,9 @@ from pyro_mcp.machines.machine import Machine
 _ENVIRONMENT = "debian:12"
 _MIB = 256
 _BYTES = _MIB << 20
-_SEND = f"head -c {_BYTES} /dev/zero"
-_SWALLOW = "wc -c"
+# Large blocks: with those of head or wc their own system calls would be what is measured.
+_SEND = f"dd if=/dev/zero bs=1M count={_MIB} status=none"
+_SWALLOW = "dd of=/dev/null bs=1M 2>&1"
 _CHUNK = 1 << 20
 
 
@@ -73,7 +75,7 @@ def _into_guest(machine: Machine, payload: BinaryIO) -> float:
     payload.seek(0)
     started = time.perf_counter()
     outcome = machine.execute(_SWALLOW, timeout_seconds=120, stdin=payload)
-    return _rate(int(outcome.stdout.text()), started)
+    return _rate(_counted(outcome.stdout.text()), started)
 
 
 def _out_of_process(argv: list[str]) -> float:
@@ -89,7 +91,15 @@ def _out_of_process(argv: list[str]) -> float:
 def _into_process(argv: list[str], payload: BinaryIO) -> float:
     payload.seek(0)
     started = time.perf_counter()
-    return _rate(int(run(argv, stdin=payload)), started)
+    return _rate(_counted(run(argv, stdin=payload).decode()), started)
+
+
+def _counted(said: str) -> int:
+    """The bytes of dd's last line, "N bytes (...) copied, ..."."""
+    found = re.search(r"^([0-9]+) bytes", said, re.MULTILINE)
+    if found is None:
+        raise NotMeasuredError(f"dd said {said!r}")
+    return int(found[1])
 
 
 def _rate(got: int, started: float) -> float:
