@@ -14,7 +14,7 @@ import pytest
 from pyro_mcp.config import CATALOGUE_VARIABLE, STATE_VARIABLE, Settings
 from tests.support.leaks import Footprint, LeftBehindError, left_in
 from tests.support.processes import adopt_orphans
-from tests.support.waiting import until
+from tests.support.waiting import NeverTrueError, until
 
 # What runs guests is imported by the fixtures that do: most tests are about one part of it.
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ _LOG_TAIL = 8000
 _SESSION_SECONDS = 7200
 _STATE = pytest.StashKey[Path]()
 _SHARED_STATE = pytest.StashKey[Path]()
+_SHARED_MACHINE: pytest.StashKey[Machine] = pytest.StashKey()
 
 
 def pytest_configure() -> None:
@@ -79,9 +80,11 @@ def state_dir(
         left[:] = before.left_since() + left_in(state, scratch)
         return not left
 
+    shared = request.config.stash.get(_SHARED_MACHINE, None)
     try:
+        assert shared is None or shared.running, "the test ended the machine that all tests share"
         until(nothing_left, timeout=5)
-    except AssertionError:
+    except NeverTrueError:
         before.kill_what_is_left()
         raise LeftBehindError(left) from None
     finally:
@@ -136,7 +139,9 @@ def shared_machine(_shared_state_dir: Path, images: Images, engine: Engine) -> I
     settings = Settings.from_environment(state_dir=_shared_state_dir)
     with _machine(settings, images, engine, mem_mib=1024) as machine:
         machine.start(life_seconds=_SESSION_SECONDS)
+        request.config.stash[_SHARED_MACHINE] = machine
         yield machine
+        del request.config.stash[_SHARED_MACHINE]
 
 
 def _machine(settings: Settings, images: Images, engine: Engine, mem_mib: int) -> Machine:

@@ -42,13 +42,13 @@ def cli(command: str) -> Iterator[subprocess.Popen[bytes]]:
         process.communicate()
 
 
-def monitor_of(pid: int) -> Process:
-    """The monitor below a process."""
-    return until(
-        lambda: next(
-            (p for p in descendants(pid) if "pyro_mcp.machines.monitor" in p.command), None
-        )
-    )
+def monitor_of(pid: int, *, machine_id: str = "") -> Process:
+    """The monitor below a process; `machine_id` says which where there are several."""
+
+    def is_it(process: Process) -> bool:
+        return "pyro_mcp.machines.monitor" in process.command and machine_id in process.command
+
+    return until(lambda: next(filter(is_it, descendants(pid)), None))
 
 
 def kernel_of(pid: int) -> Process:
@@ -156,7 +156,7 @@ def test_what_a_killed_cli_and_a_killed_monitor_leave_is_swept_by_the_next_run(
 def test_a_machine_of_a_killed_monitor_can_be_deleted(machine_factory: MachineFactory) -> None:
     machine = machine_factory()
 
-    os.kill(monitor_of(os.getpid()).pid, signal.SIGKILL)
+    os.kill(monitor_of(os.getpid(), machine_id=machine.id).pid, signal.SIGKILL)
 
     until(lambda: not machine.running)
     with pytest.raises(GuestLostError):

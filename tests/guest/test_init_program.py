@@ -28,7 +28,7 @@ def namespace(program: Path, script: str) -> Iterator[subprocess.Popen[bytes]]:
     # fmt: off
     command = [
         needs("bwrap"), "--unshare-user", "--unshare-pid", "--as-pid-1", "--die-with-parent",
-        "--ro-bind", "/", "/", "--proc", "/proc",
+        "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc",
         "--", "/bin/sh", "-c", f"{script}\nexec {program}",
     ]
     # fmt: on
@@ -78,7 +78,8 @@ def test_a_byte_is_a_signal_to_all_others(program: Path) -> None:
         os.write(started.stdin.fileno(), b"\x0f")
 
         assert started.stdout.read(4) == b"got\n"
-        until(lambda: len(below(started)) == 1)
+        import time; time.sleep(1); print(descendants(started.pid))
+        until(lambda: len(below(started)) == 1, timeout=2)
         assert look_at(started.pid) is not None
 
 

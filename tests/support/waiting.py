@@ -9,6 +9,10 @@ T = TypeVar("T")
 _PAUSE_SECONDS = 0.01
 
 
+class NeverTrueError(AssertionError):
+    """What was waited for did not come."""
+
+
 def until(fact: Callable[[], T | None], timeout: float = 20.0) -> T:
     """Call `fact` until it gives something true, and return that.
 
@@ -26,5 +30,5 @@ def until(fact: Callable[[], T | None], timeout: float = 20.0) -> T:
         except FileNotFoundError as error:
             last = error
         if time.monotonic() > deadline:
-            raise AssertionError(f"not so within {timeout:g} s; last seen: {last!r}")
+            raise NeverTrueError(f"not so within {timeout:g} s; last seen: {last!r}")
         time.sleep(_PAUSE_SECONDS)

@@ -104,12 +104,13 @@ def _make(entry: Entry, tree: Path, work: Path, finished: Path, progress: Progre
     progress("arranging files", _FETCHING)
     status = tarball.read_member(fetched, "var/lib/dpkg/status").decode()
     sources = tarball.read_member(fetched, "etc/apt/sources.list")
+    profile = tarball.read_member(fetched, "etc/profile")
     try:
         contents = tarball.rewrite(
             fetched,
             edited,
             keep=lambda path: _DROPPED.fullmatch(path) is None,
-            add=[*_additions(sources), *_placed(entry)],
+            add=[*_additions(sources), _quick(profile), *_placed(entry)],
             mtime=image.BUILD_EPOCH,
         )
     except ValueError as error:
@@ -138,6 +139,12 @@ def _make(entry: Entry, tree: Path, work: Path, finished: Path, progress: Progre
         "packages": packages.from_status(status),
     }
     write_whole(finished / cache.MANIFEST, json.dumps(manifest, indent=2).encode())
+
+
+def _quick(profile: bytes) -> Addition:
+    # Every command's shell is a login shell and reads this. Asking `id` costs a fork and an exec,
+    # which is half of what a short command takes; the shell itself knows who owns the root.
+    return Addition("etc/profile", profile.replace(b'[ "$(id -u)" -eq 0 ]', b"[ -O / ]"))
 
 
 def _needed_mib(entry: Entry) -> int:
