@@ -70,6 +70,8 @@ def state_dir(
     monkeypatch.setattr(tempfile, "tempdir", str(scratch))
     request.node.stash[_STATE] = state
     before = Footprint.now()
+    shared = request.config.stash.get(_SHARED_MACHINE, None)
+    shared_ran = shared is not None and shared.running
 
     yield state
 
@@ -80,10 +82,10 @@ def state_dir(
         left[:] = before.left_since() + left_in(state, scratch)
         return not left
 
-    shared = request.config.stash.get(_SHARED_MACHINE, None)
     try:
-        assert shared is None or shared.running, "the test ended the machine that all tests share"
         until(nothing_left, timeout=5)
+        if shared is not None and shared_ran:
+            assert shared.running, "the test ended the machine that tests share"
     except NeverTrueError:
         before.kill_what_is_left()
         raise LeftBehindError(left) from None
@@ -134,7 +136,9 @@ def machine_factory(settings: Settings, images: Images, engine: Engine) -> Itera
 
 
 @pytest.fixture(scope="session")
-def shared_machine(_shared_state_dir: Path, images: Images, engine: Engine) -> Iterator[Machine]:
+def shared_machine(
+    request: pytest.FixtureRequest, _shared_state_dir: Path, images: Images, engine: Engine
+) -> Iterator[Machine]:
     """One booted machine for all tests that only run commands in it and leave it as it was."""
     settings = Settings.from_environment(state_dir=_shared_state_dir)
     with _machine(settings, images, engine, mem_mib=1024) as machine:

@@ -197,10 +197,13 @@ def test_a_directory_that_is_not_there_is_refused(shared_machine: Machine) -> No
         )
 
 
-def test_the_shells_profile_starts_no_program(shared_machine: Machine) -> None:
-    """It is read before every command, and starting a program is what costs time in a guest."""
-    outcome = run(shared_machine, "cat /etc/profile; PS1=x PATH= . /etc/profile; echo $PATH")
+def test_the_shells_profiles_start_no_program(shared_machine: Machine) -> None:
+    """They are read before every command, and starting a program is what costs time in a guest."""
+    outcome = run(
+        shared_machine, "cat /etc/profile ~/.profile; PS1=x PATH= . /etc/profile; echo $PATH"
+    )
 
     assert "id -u" not in outcome.stdout.text()
+    assert "mesg" not in outcome.stdout.text()
     assert outcome.stderr.text() == ""
     assert outcome.stdout.text().splitlines()[-1].startswith("/usr/local/sbin:/usr/local/bin:")

@@ -47,14 +47,19 @@ def is_running(pid: int) -> bool:
     return process is not None and not process.ended
 
 
-def descendants(root: int, *, without: Collection[int] = ()) -> list[Process]:
-    """What runs below `root`, leaving out those in `without` and everything below them."""
+def descendants(
+    root: int, *, without: Collection[int] = (), with_ended: bool = False
+) -> list[Process]:
+    """What runs below `root`, leaving out those in `without` and everything below them.
+
+    `with_ended` adds those that have ended and wait to be reaped.
+    """
     children = _children()
     found = []
     todo = [root]
     while todo:
         for child in children.get(todo.pop(), []):
-            if child.pid not in without and not child.ended:
+            if child.pid not in without and (with_ended or not child.ended):
                 found.append(child)
                 todo.append(child.pid)
     return found

@@ -15,6 +15,7 @@ from pyro_mcp.errors import EnvironmentBuildError
 from pyro_mcp.host.files import publish, sync_file, write_whole
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from pyro_mcp.config import Settings
@@ -53,6 +54,7 @@ _HOSTS = b"""\
 127.0.0.1 localhost pyro
 ::1 localhost ip6-localhost ip6-loopback
 """
+_PROFILES = ("etc/profile", "root/.profile")
 _FETCHING = 0.85
 
 
@@ -104,13 +106,13 @@ def _make(entry: Entry, tree: Path, work: Path, finished: Path, progress: Progre
     progress("arranging files", _FETCHING)
     status = tarball.read_member(fetched, "var/lib/dpkg/status").decode()
     sources = tarball.read_member(fetched, "etc/apt/sources.list")
-    profile = tarball.read_member(fetched, "etc/profile")
+    profiles = {path: tarball.read_member(fetched, path) for path in _PROFILES}
     try:
         contents = tarball.rewrite(
             fetched,
             edited,
             keep=lambda path: _DROPPED.fullmatch(path) is None,
-            add=[*_additions(sources), _quick(profile), *_placed(entry)],
+            add=[*_additions(sources), *_quick(profiles), *_placed(entry)],
             mtime=image.BUILD_EPOCH,
         )
     except ValueError as error:
@@ -141,10 +143,14 @@ def _make(entry: Entry, tree: Path, work: Path, finished: Path, progress: Progre
     write_whole(finished / cache.MANIFEST, json.dumps(manifest, indent=2).encode())
 
 
-def _quick(profile: bytes) -> Addition:
-    # Every command's shell is a login shell and reads this. Asking `id` costs a fork and an exec,
-    # which is half of what a short command takes; the shell itself knows who owns the root.
-    return Addition("etc/profile", profile.replace(b'[ "$(id -u)" -eq 0 ]', b"[ -O / ]"))
+def _quick(profiles: Mapping[str, bytes]) -> Iterator[Addition]:
+    # Every command's shell is a login shell and reads these. Asking `id` who we are costs a fork
+    # and an exec, as does `mesg`: more than the rest of a short command. The shell itself knows
+    # who owns the root, and there is no terminal that anyone could write to.
+    for path, content in profiles.items():
+        if content:
+            quick = content.replace(b'[ "$(id -u)" -eq 0 ]', b"[ -O / ]")
+            yield Addition(path, quick.replace(b"mesg n 2> /dev/null || true\n", b""))
 
 
 def _needed_mib(entry: Entry) -> int:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 OWN_CATALOGUE = Path(__file__).with_name("catalogue.toml")
 
-RECIPE = 2
+RECIPE = 3
 """Raised when the same entry would give another image, so that installed ones are made anew."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9.+-]*(:[a-z0-9][a-z0-9.+-]*)?")

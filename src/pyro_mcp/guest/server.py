@@ -185,13 +185,11 @@ class _Connection:
             raise bad_request(f"its op is {operation!r}")
 
     def _refuse(self, error: RefusedError) -> None:
+        send_error(self._channel, error)
         if self._execution is not None:
             self._execution.abort()
-        send_error(self._channel, error)
 
     def _gone(self, error: Exception | None) -> None:
-        if self._execution is not None:
-            self._execution.abort()
         if isinstance(error, protocol.VersionMismatchError):
             # The other side has our preamble, and says so to its user.
             self._channel.close_when_sent()
@@ -199,6 +197,8 @@ class _Connection:
             send_error(self._channel, bad_request(str(error)))
         elif error is not None and not isinstance(error, OSError):
             self._server.log(f"a connection failed: {type(error).__name__}: {error}")
+        if self._execution is not None:
+            self._execution.abort()
 
     def _closed(self) -> None:
         self._server.disconnected(self)
