@@ -78,8 +78,9 @@ class Ground:
         name = f"{image.parent.name}-{int(image.stat().st_mtime)}"
         place = self.directory / "trees" / name
         if not place.exists():
+            for outdated in place.parent.glob(f"{environment.replace(':', '_')}-*"):
+                shutil.rmtree(outdated)
             work = place.with_name(f"{name}.part")
-            shutil.rmtree(work, ignore_errors=True)
             work.mkdir(parents=True)
             progress(f"{environment}: unpacking for the peers")
             dump = loader_command(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import tempfile
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack
@@ -32,6 +33,8 @@ _SHARED_MACHINE: pytest.StashKey[Machine] = pytest.StashKey()
 def pytest_configure() -> None:
     """Become the reaper of whatever tests leave detached, so that it is found."""
     adopt_orphans()
+    # Started under nohup(1), tests would pass an ignored SIGHUP on to what they start.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session", autouse=True)

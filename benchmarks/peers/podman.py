@@ -38,8 +38,11 @@ class Podman(Peer):
             "--cgroup-manager", "cgroupfs", "--events-backend", "none", "--log-level", "error",
         ]
         # fmt: on
-        image = f"localhost/pyro-bench:{tree.path.name.replace('+', '-')}"
+        kind = f"localhost/pyro-bench-{tree.environment.replace(':', '-')}"
+        image = f"{kind}:{tree.path.name.replace('+', '-')}"
         if not _succeeds([*podman, "image", "exists", image]):
+            if outdated := run([*podman, "images", "--quiet", kind]).decode().split():
+                run([*podman, "rmi", "--force", *outdated])
             _import(podman, tree, image)
         return cls(podman, _working_options(podman, image), image)
 

@@ -13,7 +13,7 @@ from benchmarks.rounds import NotMeasuredError, run
 
 _META_PACKAGE = "linux-image-cloud-amd64"
 _MODULES = (
-    "virtio", "virtio_ring", "virtio_pci_modern_dev", "virtio_pci_legacy_dev", "virtio_pci",
+    "virtio_ring", "virtio", "virtio_pci_modern_dev", "virtio_pci_legacy_dev", "virtio_pci",
     "virtio_blk", "overlay",
 )  # fmt: skip
 _BEGIN, _END = b"=== begin ===", b"=== end ==="

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pyro_mcp.jail.bubblewrap import Confinement
     from pyro_mcp.machines.spec import Images, MachineSpec
 
-_START_SECONDS = 30.0
+_START_SECONDS = 75.0
 _STOP_SECONDS = 10.0
 _DATA_DISK = "data.ext4"
 _BOOT_BLOCK = 1024

@@ -26,7 +26,8 @@ OWNER_GONE, TTL, SIGNAL = "owner gone", "ttl", "signal"
 NOBODY_LEFT = frozenset((OWNER_GONE, TTL, SIGNAL))
 """Reasons after which nobody has a use for the machine's files."""
 
-BOOT_SECONDS = 20.0
+BOOT_SECONDS = 60.0
+"""A guest boots in a tenth of a second; a host with twenty times its load is still waited for."""
 _GUEST_CID = 3
 
 
