@@ -1,10 +1,11 @@
 """pyro: a disposable Linux computer for an agent."""
 
-from typing import TYPE_CHECKING, Any
-
 __version__ = "4.0.0a1"
 
+TYPE_CHECKING = False  # typing costs more than everything else a monitor imports
 if TYPE_CHECKING:
+    from typing import Any
+
     from pyro_mcp.errors import PyroError
     from pyro_mcp.sdk.manager import VmManager
     from pyro_mcp.sdk.pyro import Pyro
@@ -20,7 +21,7 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

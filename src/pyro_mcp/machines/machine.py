@@ -198,7 +198,7 @@ class Machine:
             "directory": str(self.directory),
             "argv": list(confinement.argv),
             "sources": dict(confinement.sources),
-            "seccomp": program(plan.seccomp_profile).hex(),
+            "seccomp": program(plan.seccomp_profile),
             "limits": bounds,
             "uid": limits.jail_uid(),
             "owned_files": [str(self.directory / _DATA_DISK)],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import marshal
 import os
 import select
 import signal
@@ -51,7 +52,7 @@ class MonitorProcess:
 
             description = own(os.memfd_create("launch", os.MFD_CLOEXEC))
             with open(description, "wb", closefd=False) as file:
-                file.write(json.dumps(launch).encode())
+                file.write(marshal.dumps(launch))
             os.lseek(description, 0, os.SEEK_SET)
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
             log = own(os.open(directory / "monitor.log", flags, 0o600))
@@ -73,7 +74,8 @@ class MonitorProcess:
                     (os.POSIX_SPAWN_DUP2, shared_lock, 3),
                 ],
                 setsid=True,
-                setsigmask=(),
+                # Held back until the monitor can deal with them.
+                setsigmask=(signal.SIGINT, signal.SIGTERM, signal.SIGHUP),
                 setsigdef=(signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE),
             )
             try:

@@ -6,11 +6,10 @@ where it matters, and come here for the rest.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pyro_mcp.vsock.memory import GuestError
 from pyro_mcp.vsock.packet import HEADER
 
+TYPE_CHECKING = False  # typing costs more than the rest of this module
 if TYPE_CHECKING:
     from pyro_mcp.vsock.virtqueue import Virtqueue
 

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import errno
 import socket
-from typing import TYPE_CHECKING
 
 from pyro_mcp.vsock.memory import GuestError
 from pyro_mcp.vsock.packet import COUNTS, NO_MORE, NO_RECEIVE, NO_SEND
 
+TYPE_CHECKING = False  # typing costs more than the rest of this module
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 

@@ -12,12 +12,12 @@ from __future__ import annotations
 import errno
 import select
 from collections import deque
-from typing import TYPE_CHECKING
 
 from pyro_mcp.vsock import chains, packet
 from pyro_mcp.vsock.connection import BUFFER, Connection
 from pyro_mcp.vsock.memory import GuestError
 
+TYPE_CHECKING = False  # typing costs more than the rest of this module
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable

@@ -10,12 +10,12 @@ from __future__ import annotations
 import os
 import select
 import selectors
-from typing import TYPE_CHECKING
 
 from pyro_mcp.vsock.connections import Connections
 from pyro_mcp.vsock.memory import GuestError
 from pyro_mcp.vsock.vhost_user import RX, TX, VhostUser
 
+TYPE_CHECKING = False  # typing costs more than the rest of this module
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable

@@ -21,12 +21,12 @@ import select
 import socket
 import stat
 import struct
-from typing import TYPE_CHECKING
 
 from pyro_mcp.vsock import messages
 from pyro_mcp.vsock.memory import MOST_REGIONS, GuestError, GuestMemory, Region
 from pyro_mcp.vsock.virtqueue import Virtqueue
 
+TYPE_CHECKING = False  # typing costs more than the rest of this module
 if TYPE_CHECKING:
     from collections.abc import Callable
 

@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import _thread
 import struct
-from typing import TYPE_CHECKING
 
 from pyro_mcp.vsock.memory import GuestError
 
+TYPE_CHECKING = False  # typing costs more than the rest of this module
 if TYPE_CHECKING:
     from pyro_mcp.vsock.memory import GuestMemory
 

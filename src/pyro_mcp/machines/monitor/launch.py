@@ -7,17 +7,14 @@ jail takes to start.
 from __future__ import annotations
 
 import os
-import resource
-import signal
-from typing import TYPE_CHECKING
 
 from pyro_mcp.jail.staging import stage
 
+TYPE_CHECKING = False  # typing costs more than the rest of this module
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _FILTER = 3
-_RESTORED_SIGNALS = (signal.SIGPIPE, signal.SIGINT, signal.SIGTERM)
 
 
 def start_jail(
@@ -60,8 +57,13 @@ def _become(
 ) -> None:
     """Turn this forked child into the jail; never returns."""
     try:
-        for number in _RESTORED_SIGNALS:
+        # Here and not above: the monitor needs them only once its jail is on its way.
+        import resource
+        import signal
+
+        for number in (signal.SIGPIPE, signal.SIGINT):  # Python's own; a start resets no others
             signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
         null = os.open("/dev/null", os.O_RDWR)
         os.dup2(null, 0)
         os.dup2(console, 1)

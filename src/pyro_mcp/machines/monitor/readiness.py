@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import selectors
 import socket
-from typing import TYPE_CHECKING
 
 from pyro_mcp import protocol
 
+TYPE_CHECKING = False  # typing costs more than the rest of this module
 if TYPE_CHECKING:
     from collections.abc import Callable
 
