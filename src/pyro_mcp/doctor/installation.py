@@ -62,7 +62,7 @@ def _unimportable() -> Iterator[str]:
     root = Path(__file__).parents[1]
     found = {
         ".".join(file.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
-        for part in (*_PARTS, "config.py", "results.py")
+        for part in (*_PARTS, "config.py", "results")
         for file in ((root / part).rglob("*.py") if (root / part).is_dir() else (root / part,))
     }
     for name in sorted(found | set(_ENTRIES)):

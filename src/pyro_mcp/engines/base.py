@@ -24,6 +24,10 @@ class GuestSpec(NamedTuple):
     vcpu_count: int
     seed_image: Path | None = None
     """Read-only ext4: the baseline of the workspace."""
+    inspect: bool = False
+    """Nothing is changed: the data disk is read-only too, and no command runs."""
+    output_disk: Path | None = None
+    """Read-write: where an inspecting guest puts an image that it makes."""
 
 
 class Exposed(NamedTuple):

@@ -57,22 +57,25 @@ class UmlEngine:
         return Availability(True, "runs as an ordinary process")
 
     def plan(self, spec: GuestSpec) -> LaunchPlan:
-        """Disks keep their letters: a agent, b environment, c seed (if any), d data."""
+        """Disks keep their letters: a agent, b environment, c seed, d data, e output (if any)."""
         exposed = [
             Exposed(spec.agent_image, f"{_DISKS}/agent", False),
             Exposed(spec.environment_image, f"{_DISKS}/environment", False),
-            Exposed(spec.data_disk, f"{_DISKS}/data", True),
+            Exposed(spec.data_disk, f"{_DISKS}/data", not spec.inspect),
         ]
         # The flag d stops the driver from following a copy-on-write header that a guest wrote
         # on its own disk: it names a file of the jail as backing store.
         disks = [
             f"ubd0dr={_DISKS}/agent",
             f"ubd1dr={_DISKS}/environment",
-            f"ubd3d={_DISKS}/data",
+            f"ubd3{'dr' if spec.inspect else 'd'}={_DISKS}/data",
         ]
         if spec.seed_image is not None:
             exposed.append(Exposed(spec.seed_image, f"{_DISKS}/seed", False))
             disks.append(f"ubd2dr={_DISKS}/seed")
+        if spec.output_disk is not None:
+            exposed.append(Exposed(spec.output_disk, f"{_DISKS}/output", True))
+            disks.append(f"ubd4d={_DISKS}/output")
         return LaunchPlan(
             program=[
                 "/linux",
@@ -81,6 +84,7 @@ class UmlEngine:
                 *disks,
                 f"virtio_uml.device={_VSOCK}:{_VIRTIO_ID_VSOCK}",
                 *_INIT,
+                *(["inspect"] if spec.inspect else []),
             ],
             # The kernel panics without a writable HOME; its memory file goes to TMPDIR.
             environment={"HOME": "/tmp", "TMPDIR": "/tmp"},

@@ -15,7 +15,7 @@ from pyro_mcp.host.files import free_mib
 from pyro_mcp.host.process import run_tool
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
 BUILD_EPOCH = 1767225600  # 2026-01-01
@@ -53,12 +53,14 @@ def make_image(
     contents: Contents | None = None,
     size_mib: int | None = None,
     mtime: int = BUILD_EPOCH,
+    flushed: bool = True,
 ) -> None:
     """Make the read-only image `output` from a directory or an uncompressed tar archive.
 
     Its size fits the content unless `size_mib` says it; what is free in it are holes. Owners and
     modes are those of the source, so an ordinary user should give an archive. `tree` is the
     runtime tree; `contents` saves measuring the source again. Labels have at most 16 characters.
+    Without `flushed` it is not waited for that the disk has it.
 
     Raises:
         EnvironmentBuildError: mke2fs refused.
@@ -66,6 +68,44 @@ def make_image(
     """
     if contents is None:
         contents = _measure_directory(source) if source.is_dir() else measure(source)
+    blocks, arguments = _filled(contents, str(source), size_mib)
+    # fmt: off
+    _mke2fs(
+        tree, output,
+        label=label, blocks=blocks, arguments=arguments, mtime=mtime, flushed=flushed,
+    )
+    # fmt: on
+
+
+def make_image_of_stream(
+    tree: Path,
+    chunks: Iterable[bytes],
+    output: Path,
+    *,
+    label: str,
+    contents: Contents,
+    mtime: int,
+) -> None:
+    """As `make_image`, not flushed, from an uncompressed tar archive that comes piece by piece.
+
+    `contents` is at least what the archive needs. What `chunks` raises is raised, and then, as
+    after all other errors, there is no `output`.
+    """
+    blocks, arguments = _filled(contents, "-", None)
+    try:
+        # fmt: off
+        _mke2fs(
+            tree, output,
+            label=label, blocks=blocks, arguments=arguments, mtime=mtime, chunks=chunks,
+            flushed=False,
+        )
+        # fmt: on
+    except BaseException:
+        output.unlink(missing_ok=True)
+        raise
+
+
+def _filled(contents: Contents, source: str, size_mib: int | None) -> tuple[int, list[str]]:
     inodes = contents.inodes + _RESERVED_INODES + 16
     table = -(-inodes * _INODE // _BLOCK)
     # Bitmaps and descriptors, extent blocks of large files, and folders of many entries.
@@ -73,10 +113,10 @@ def make_image(
     if size_mib is not None:
         blocks = size_mib * (1 << 20) // _BLOCK
     arguments = [
-        *("-N", str(inodes), "-d", str(source)),
+        *("-N", str(inodes), "-d", source),
         *("-E", f"{_options()},root_owner=0:0,root_perms=0755"),
     ]
-    _mke2fs(tree, output, label=label, blocks=blocks, arguments=arguments, mtime=mtime)
+    return blocks, arguments
 
 
 def make_blank(tree: Path, output: Path, *, size_mib: int, label: str) -> None:
@@ -105,6 +145,8 @@ def _mke2fs(
     blocks: int,
     arguments: Sequence[str],
     mtime: int,
+    chunks: Iterable[bytes] | None = None,
+    flushed: bool = True,
 ) -> None:
     # fmt: off
     command = loader_command(
@@ -125,7 +167,7 @@ def _mke2fs(
         "LOCPATH": str(tree / "usr/lib/locale"),
     }
     output.unlink(missing_ok=True)
-    finished = run_tool(command, environment=environment)
+    finished = run_tool(command, environment=environment, chunks=chunks, flushed=flushed)
     if finished.status == 0:
         output.chmod(0o644)
         return

@@ -34,7 +34,7 @@ from pyro_mcp.guest.__main__ import main
 
 main()
 """
-_AGENT_RECIPE = 1
+_AGENT_RECIPE = 2
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120
 

@@ -56,7 +56,8 @@ _UNUSED = re.compile(
 _AGENT_PARTS = re.compile(
     rf"""
     usr/bin/(python3(\.\d+)?|busybox) | usr/lib/python3\.\d+(/.*)? | usr/lib64/.+
-    | {_LIBRARIES}/(ld-linux-x86-64|lib(c|m|ffi|z|expat|crypto|ssl|lzma|bz2|zstd|uuid|gcc_s))[.-].*
+    | {_LIBRARIES}/(ld-linux-x86-64|lib(c|m|ffi|z|expat|crypto|ssl|lzma|bz2|zstd|gcc_s))[.-].*
+    | usr/sbin/mke2fs | etc/mke2fs\.conf | {_LIBRARIES}/lib(ext2fs|e2p|com_err|blkid|uuid)[.-].*
     | etc/ssl/openssl\.cnf
     """,
     re.VERBOSE,

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import _socket
 import os
+import sys
 import time
 
 from pyro_mcp import protocol
 from pyro_mcp.guest import modules, mounts, system
 from pyro_mcp.guest.plain_json import encode
 
+INSPECT = "inspect" in sys.argv[1:]
+"""Asked for on the kernel's command line: look at the disks, change nothing."""
 _BACKLOG = 128
 _READY_SECONDS = 10.0
 
@@ -22,7 +25,7 @@ def main() -> None:
         # Imported while the host acts on that.
         from pyro_mcp.guest.service import serve
 
-        serve(listener, log=say)
+        serve(listener, log=say, inspect=INSPECT)
     except BaseException as error:  # noqa: BLE001 - PID 1 has nobody above it
         say(f"fatal: {_describe(error)}")
     finally:
@@ -34,7 +37,7 @@ def boot() -> _socket.socket:
     """All that can fail because of what the host gave; returns the listening socket."""
     mounts.mount_own()
     modules.load(modules.OVERLAY)
-    mounts.mount_disks()
+    (mounts.mount_for_inspection if INSPECT else mounts.mount_disks)()
     modules.load(modules.VSOCK)
     listener = _socket.socket(_socket.AF_VSOCK, _socket.SOCK_STREAM)
     listener.setblocking(False)

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from pyro_mcp.guest.loop import Loop
 
     Buffer = bytes | memoryview
+    Frame = tuple[int, bytes]
+    Taker = Callable[[_socket.socket, protocol.Decoder, list[Frame], bytes], None]
 
 
 class Scratch:
@@ -61,6 +63,7 @@ class Channel:
         self._paused: set[object] = set()
         self._on_drained: list[Callable[[], None]] = []
         self._closing = False
+        self._taker: Taker | None = None
         self.closed = False
 
     def start(self) -> None:
@@ -128,6 +131,15 @@ class Channel:
             self._loop.forget(self._descriptor)
             self._socket.close()
             self._on_closed()
+
+    def hand_over(self, taker: Taker) -> None:
+        """From within `on_frame`: give the socket away, and with it all frames still to come.
+
+        `taker` gets it with the decoder, the frames that have come already and what is unsent,
+        and is called when this round of reading is over. The channel then counts as closed, but
+        for `on_closed`: the taker says when the connection has ended.
+        """
+        self._taker = taker
 
     def say_last(self, kind: int, payload: bytes, seconds: float) -> None:
         """Send one frame and its end, and wait until the host has closed too, for so long at most.
@@ -204,10 +216,20 @@ class Channel:
             self._gone(error)
             return
         SCRATCH.filled(size)
-        for kind, payload in frames:
+        for number, (kind, payload) in enumerate(frames, 1):
             if self.closed or self._closing:
                 return
             self._on_frame(kind, payload)
+            if self._taker is not None:
+                self._give(frames[number:])
+                return
+
+    def _give(self, frames: list[Frame]) -> None:
+        assert self._taker is not None
+        self.closed = True
+        self._loop.forget(self._descriptor)
+        unsent, self._unsent = bytes(self._unsent), memoryview(b"")
+        self._taker(self._socket, self._decoder, frames, unsent)
 
     def _gone(self, error: Exception | None) -> None:
         if self.closed:

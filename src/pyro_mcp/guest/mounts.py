@@ -19,6 +19,9 @@ from pyro_mcp.guest import system
 ROOT = "/sysroot"
 SCRATCH = "/run"
 CONTROL_GROUPS = "/sys"
+SEED = "/seed"
+CHANGED_FILES = "/data/workspace"
+"""What is different in the workspace; without a seed all of it."""
 
 _ENVIRONMENT, _SEED, _DATA = "/dev/ubdb", "/dev/ubdc", "/dev/ubdd"
 _WORKSPACE = ROOT + protocol.WORKSPACE
@@ -69,6 +72,27 @@ def mount_disks() -> None:
         system.mount("/data/workspace", _WORKSPACE, None, system.MS_BIND)
 
 
+def mount_for_inspection() -> None:
+    """Everything read-only, the system where the workspace would be: files are served from there.
+
+    `/workspace/etc` is then the machine's `/etc`, and `/workspace/workspace` its workspace.
+    """
+    system.mount(_ENVIRONMENT, "/env", "ext4", system.MS_RDONLY)
+    # As it was left: a disk that was not unmounted has no journal to be replayed.
+    system.mount(_DATA, "/data", "ext4", system.MS_RDONLY)
+    system.mount("tmpfs", ROOT, "tmpfs", _PLAIN)
+    _directories(_WORKSPACE)
+    _layers(_WORKSPACE, "/data/root", "/env")
+    inner = _WORKSPACE + protocol.WORKSPACE
+    if not os.path.isdir(inner):  # noqa: PTH112 - removed by a command, with all that it held
+        return
+    if os.path.exists(_SEED):  # noqa: PTH110
+        system.mount(_SEED, "/seed", "ext4", system.MS_RDONLY)
+        _layers(inner, CHANGED_FILES, "/seed")
+    elif os.path.isdir(CHANGED_FILES):  # noqa: PTH112
+        system.mount(CHANGED_FILES, inner, None, system.MS_BIND)
+
+
 def furnish() -> None:
     """The file systems of memory that programs expect; `/proc` is each command's own."""
     _directories(*(f"{ROOT}/{name}" for name in ("proc", "sys", "dev", "run", "tmp")))
@@ -98,6 +122,14 @@ def unmount_disks() -> None:
     except OSError:
         # Its journal has all, and the next boot replays it.
         os.sync()
+
+
+def _layers(target: str, upper: str, lower: str) -> None:
+    if os.path.isdir(upper):  # noqa: PTH112 - not there before the machine's first boot
+        options = f"lowerdir={upper}:{lower},redirect_dir=follow,metacopy=off,xino=on"
+        system.mount("overlay", target, "overlay", system.MS_RDONLY, options)
+    else:
+        system.mount(lower, target, None, system.MS_BIND)
 
 
 def _overlay(lower: str, upper: str, work: str, target: str) -> None:

@@ -1,4 +1,4 @@
-"""Connections of the host, and the four things it can ask for."""
+"""Connections of the host, and what it can ask for."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _MOST_CONNECTIONS = 256
 """Further ones wait in the listening socket's queue."""
 _ACCEPT_AGAIN_SECONDS = 0.1
+_WORK_STACK = 1024 * 1024
 
 
 class Server:
@@ -111,6 +112,40 @@ class Server:
 
         _thread.start_new_thread(flush, ())
 
+    def work_on_files(
+        self, channel: Channel, request: dict[str, object], ended: Callable[[], None]
+    ) -> None:
+        """Serve a request about files in a thread of its own, which then owns the connection."""
+
+        def serve(
+            sock: _socket.socket,
+            decoder: protocol.Decoder,
+            frames: list[tuple[int, bytes]],
+            unsent: bytes,
+        ) -> None:
+            def work() -> None:
+                try:
+                    # Imported by the first that needs it, beside the loop.
+                    from pyro_mcp.guest import filework
+
+                    filework.serve(sock, decoder, frames, unsent, request, log=self._log)
+                except Exception as error:  # noqa: BLE001 - a thread has nobody else to tell
+                    self._log(f"a request about files failed: {type(error).__name__}: {error}")
+                finally:
+                    sock.close()
+                    self._loop.call_from_thread(ended)
+
+            stack = _thread.stack_size(_WORK_STACK)
+            try:
+                _thread.start_new_thread(work, ())
+            except RuntimeError:
+                sock.close()
+                ended()
+            finally:
+                _thread.stack_size(stack)
+
+        channel.hand_over(serve)
+
     def halt(self, channel: Channel) -> None:
         """End every command, then the machine."""
         self._halting = channel
@@ -181,6 +216,8 @@ class _Connection:
             self._server.sync(self._channel)
         elif operation == "halt":
             self._server.halt(self._channel)
+        elif isinstance(operation, str) and operation in protocol.FILE_OPERATIONS:
+            self._server.work_on_files(self._channel, request, self._closed)
         else:
             raise bad_request(f"its op is {operation!r}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _socket
 import fcntl
+import os
 
 from pyro_mcp import protocol
 from pyro_mcp.guest import limits, mounts, system
@@ -26,13 +27,21 @@ _SIOCSIFFLAGS = 0x8914
 _IFF_UP_RUNNING = 0x41
 
 
-def serve(listener: _socket.socket, *, log: Callable[[str], None]) -> None:
-    """Finish what the host need not wait for, then answer it, for ever."""
-    mounts.furnish()
+def serve(listener: _socket.socket, *, log: Callable[[str], None], inspect: bool) -> None:
+    """Finish what the host need not wait for, then answer it, for ever.
+
+    `inspect`: nothing is changed, and no command can run.
+    """
+    if not inspect:
+        mounts.furnish()
     system.limit_open_files(*limits.OPEN_FILES)
     ground = Ground(mounts.ROOT, mounts.SCRATCH, limits.group_commands(mounts.CONTROL_GROUPS))
+    if not inspect:
+        _recover()
     loop = Loop()
     standby = Standby(loop, lambda on_ready: Sandbox(loop, ground, on_ready))
+    if inspect:
+        standby.close()
     standby.refill()
     _socket.sethostname(HOST_NAME)
     _bring_up_loopback()
@@ -53,6 +62,17 @@ def serve(listener: _socket.socket, *, log: Callable[[str], None]) -> None:
     )
     limits.keep_agent_in_memory()
     loop.run()
+
+
+def _recover() -> None:
+    if any(name.startswith(".pyro-staging-") for name in os.listdir(mounts.CHANGED_FILES)):  # noqa: PTH208
+        from pyro_mcp.guest import fileimport, filework
+
+        tree = filework.open_tree()
+        root = tree.directory(b"")
+        fileimport.recover(root)
+        os.close(root)
+        tree.close()
 
 
 def _halt(channel: Channel) -> None:

@@ -21,6 +21,9 @@ MS_NOEXEC = 8
 MS_NOATIME = 1024
 MS_BIND = 4096
 
+RENAME_NOREPLACE = 1
+RENAME_EXCHANGE = 2
+
 CLONE_FS = 0x200
 CLONE_NEWNS = 0x20000
 CLONE_NEWPID = 0x20000000
@@ -32,6 +35,8 @@ _MLOCK_CURRENT_FUTURE_ON_FAULT = 7
 # asm/unistd_64.h
 _SYS_PIVOT_ROOT = 155
 _SYS_FINIT_MODULE = 313
+_SYS_RENAMEAT2 = 316
+_SYS_OPENAT2 = 437
 
 _CDECL_WITH_ERRNO = 1 | 8
 
@@ -124,6 +129,17 @@ def load_module(path: str) -> None:
         raise
     finally:
         os.close(descriptor)
+
+
+def openat2(folder: int, path: bytes, flags: int, resolve: int) -> int:
+    """openat2(2), for what exists."""
+    how = b"".join(value.to_bytes(8, "little") for value in (flags, 0, resolve))
+    return _syscall(_SYS_OPENAT2, folder, path, how, len(how))
+
+
+def renameat2(folder: int, name: bytes, to_folder: int, to_name: bytes, flags: int) -> None:
+    """renameat2(2)."""
+    _syscall(_SYS_RENAMEAT2, folder, name, to_folder, to_name, flags)
 
 
 def limit_open_files(soft: int, hard: int) -> None:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from pyro_mcp.errors import ToolMissingError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
 _TAIL_LINES = 200
 _LINE_LIMIT = 4096
+_PIPE_BYTES = 1 << 20
 
 
 class Tool(NamedTuple):
@@ -67,16 +68,22 @@ class ProcessGroup:
         *,
         environment: Mapping[str, str] | None = None,
         directory: Path | None = None,
+        stdin: int = subprocess.DEVNULL,
+        flushed: bool = True,
     ) -> Self:
-        """Start `argv`; both of its output streams come from `lines()`."""
+        """Start `argv`; both of its output streams come from `lines()`.
+
+        Without `flushed`, its fsync calls do nothing: for what a crash of the host may undo.
+        """
         from pyro_mcp.host import keeper
 
         with ExitStack() as owned:
             lifeline, held = os.pipe()
+            watched = str(lifeline) if flushed else f"{lifeline}{keeper.UNFLUSHED}"
             try:
                 popen = subprocess.Popen(
-                    [sys.executable, "-I", "-S", keeper.__file__, str(lifeline), *argv],
-                    stdin=subprocess.DEVNULL,
+                    [sys.executable, "-I", "-S", keeper.__file__, watched, *argv],
+                    stdin=stdin,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,
                     env=environment,
@@ -133,11 +140,74 @@ def run_tool(
     on_line: Callable[[str], None] = lambda line: None,
     environment: Mapping[str, str] | None = None,
     directory: Path | None = None,
+    chunks: Iterable[bytes] | None = None,
+    flushed: bool = True,
 ) -> Finished:
-    """Run `argv` to its end. Nothing of it is left on any path, exceptions included."""
-    with ProcessGroup.start(argv, environment=environment, directory=directory) as group:
+    """Run `argv` to its end, with `chunks` as its input; `flushed` as in `ProcessGroup.start`.
+
+    Nothing of it is left on any path, exceptions included; those of `chunks` end it.
+    """
+    if chunks is not None:
+        return _run_fed(argv, on_line, environment, directory, chunks, flushed)
+    with ProcessGroup.start(
+        argv, environment=environment, directory=directory, flushed=flushed
+    ) as group:
         lines = group.follow(on_line)
         return Finished(group.wait(), lines)
+
+
+def _run_fed(
+    argv: Sequence[str],
+    on_line: Callable[[str], None],
+    environment: Mapping[str, str] | None,
+    directory: Path | None,
+    chunks: Iterable[bytes],
+    flushed: bool,
+) -> Finished:
+    import fcntl
+    import threading
+
+    failures: list[BaseException] = []
+
+    def feed(descriptor: int) -> None:
+        with open(descriptor, "wb", buffering=0) as out:
+            try:
+                for chunk in chunks:
+                    view = memoryview(chunk)
+                    while view:
+                        view = view[out.write(view) :]
+            except BrokenPipeError:
+                pass  # it ended early; its status says why
+            except BaseException as error:  # noqa: BLE001 - raised again below
+                failures.append(error)
+
+    reading, writing = os.pipe()
+    feeder = threading.Thread(target=feed, args=(writing,), name="feed", daemon=True)
+    try:
+        with suppress(OSError):  # beyond an unprivileged user's share of all pipes
+            fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+        group = ProcessGroup.start(
+            argv, environment=environment, directory=directory, stdin=reading, flushed=flushed
+        )
+    except BaseException:
+        os.close(writing)
+        raise
+    finally:
+        os.close(reading)
+    try:
+        with group:
+            feeder.start()
+            lines = group.follow(on_line)
+            status = group.wait()
+    finally:
+        # The tool has ended, so a write that waits for it ends as well.
+        if feeder.ident is not None:
+            feeder.join()
+        else:
+            os.close(writing)
+    if failures:
+        raise failures[0]
+    return Finished(status, lines)
 
 
 def _reap(popen: subprocess.Popen[bytes]) -> None:

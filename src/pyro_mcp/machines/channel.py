@@ -8,7 +8,7 @@ import socket
 from typing import TYPE_CHECKING
 
 from pyro_mcp import protocol
-from pyro_mcp.errors import GuestLostError, ProtocolVersionError
+from pyro_mcp.errors import GuestLostError, GuestUnreachableError, ProtocolVersionError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +24,7 @@ def connect(directory: Path, port: int = protocol.AGENT_PORT) -> socket.socket:
     try:
         answer = _ask(client, b"CONNECT %d\n" % port)
         if answer != b"OK %d\n" % port:
-            raise GuestLostError("it closed the connection before answering")
+            raise GuestUnreachableError("it closed the connection before answering")
     except BaseException:
         client.close()
         raise
@@ -52,7 +52,7 @@ def _open(directory: Path) -> socket.socket:
             os.close(folder)
     except OSError as error:
         client.close()
-        raise GuestLostError("its monitor is gone") from error
+        raise GuestUnreachableError("its monitor is gone") from error
     return client
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+MACHINES, WORKSPACES = "machines", "workspaces"
 _CPU = "cpu"
 _LOCK = "lock"
 
@@ -28,32 +29,76 @@ _LOCK = "lock"
 def make(state_dir: Path, machine_id: str) -> tuple[Path, int, int]:
     """Make a locked directory and choose its CPU: (directory, lock descriptor, CPU).
 
-    Removes what dead processes left on the way. The CPU is the allowed one that the fewest
-    machines are on.
+    Removes what dead processes left on the way.
     """
-    machines = state_dir / "machines"
-    try:
+    machines = state_dir / MACHINES
+    with accessing(machines):
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         machines.mkdir(mode=0o700, exist_ok=True)
-        with _locked(machines / ".lock"):
-            cpus = dict.fromkeys(os.sched_getaffinity(0), 0)
+        with _locked(state_dir / ".cpus"):
             for other in machines.iterdir():
-                if other.name.startswith("."):
-                    continue
-                if not _sweep(other):
-                    with contextlib.suppress(OSError, ValueError, KeyError):
-                        cpus[int((other / _CPU).read_text())] += 1
+                if not other.name.startswith("."):
+                    _sweep(other)
             directory = machines / machine_id
             directory.mkdir(mode=0o700)
-            lock = os.open(directory / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            cpu = min(cpus, key=lambda cpu: cpus[cpu])
-            (directory / _CPU).write_text(str(cpu))
+            lock = take_lock(directory)
+            return directory, lock, _assign_cpu(state_dir, directory)
+
+
+def take_lock(directory: Path) -> int:
+    """Open and hold a machine's lock; waits for whoever holds it."""
+    lock = os.open(directory / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    except BaseException:
+        os.close(lock)
+        raise
+    return lock
+
+
+def assign_cpu(state_dir: Path, directory: Path) -> int:
+    """Choose the allowed CPU that the fewest running machines are on, and note it."""
+    with _locked(state_dir / ".cpus"):
+        return _assign_cpu(state_dir, directory)
+
+
+def is_running(directory: Path) -> bool:
+    """Whether anybody holds the machine's lock."""
+    try:
+        lock = os.open(directory / _LOCK, os.O_RDWR | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
+
+
+@contextlib.contextmanager
+def accessing(where: Path) -> Iterator[None]:
+    """Turn the system's refusals about the state directory into pyro's error."""
+    try:
+        yield
     except OSError as error:
         raise CacheAccessError(
-            machines, error.strerror or str(error), variable=STATE_VARIABLE
+            where, error.strerror or str(error), variable=STATE_VARIABLE
         ) from error
-    return directory, lock, cpu
+
+
+def _assign_cpu(state_dir: Path, directory: Path) -> int:
+    crowd = dict.fromkeys(os.sched_getaffinity(0), 0)
+    for kind in (MACHINES, WORKSPACES):
+        with contextlib.suppress(FileNotFoundError):
+            for other in (state_dir / kind).iterdir():
+                if other != directory and is_running(other):
+                    with contextlib.suppress(OSError, ValueError, KeyError):
+                        crowd[int((other / _CPU).read_text())] += 1
+    cpu = min(crowd, key=lambda cpu: crowd[cpu])
+    (directory / _CPU).write_text(str(cpu))
+    return cpu
 
 
 def remove(directory: Path) -> None:

@@ -7,15 +7,10 @@ import os
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from pyro_mcp.config import OUTPUT_LIMIT_BYTES
-from pyro_mcp.engines.base import GuestSpec
-from pyro_mcp.errors import GuestLostError, GuestStartError, NoEngineError
+from pyro_mcp.errors import GuestLostError
 from pyro_mcp.host.files import copy_sparse
-from pyro_mcp.jail import limits
-from pyro_mcp.jail.bubblewrap import confine
-from pyro_mcp.jail.seccomp import program
 from pyro_mcp.machines import channel, directory, requests
-from pyro_mcp.machines.choose import find_tools
-from pyro_mcp.machines.monitor_process import MonitorProcess
+from pyro_mcp.machines.launching import Boot, boot
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,14 +18,11 @@ if TYPE_CHECKING:
 
     from pyro_mcp.config import Settings
     from pyro_mcp.engines.base import Engine, LaunchPlan
-    from pyro_mcp.jail.bubblewrap import Confinement
+    from pyro_mcp.machines.monitor_process import MonitorProcess
     from pyro_mcp.machines.spec import Images, MachineSpec
 
-_START_SECONDS = 75.0
 _STOP_SECONDS = 10.0
 _DATA_DISK = "data.ext4"
-_BOOT_BLOCK = 1024
-"""The part of an ext4 disk that the file system leaves alone."""
 
 
 class Machine:
@@ -101,42 +93,23 @@ class Machine:
             NoEngineError: This host does not let a jail be made.
             GuestStartError: The guest did not come up.
         """
-        tools = find_tools()
-        _forget_header(self.directory / _DATA_DISK)
-        plan = self.engine.plan(
-            GuestSpec(
-                jail_root=self.images.jail_root,
-                agent_image=self.images.agent_image,
-                environment_image=self.images.environment_image,
+        started = boot(
+            Boot(
+                home=self.directory,
                 data_disk=self.directory / _DATA_DISK,
+                seed_image=None,
                 mem_mib=self.spec.mem_mib,
                 vcpu_count=self.spec.vcpu_count,
-            )
+                cpu=self.cpu,
+                owner_pid=os.getpid(),
+                kept=False,
+                life_seconds=life_seconds,
+            ),
+            self.images,
+            self.engine,
+            lock=self._lock,
         )
-        vsock = (str(self.directory / channel.VSOCK_SOCKET), plan.vsock_socket, True)
-        exposed = [(str(f.source), f.target, f.writable) for f in plan.exposed]
-        confinement = confine(
-            plan.program,
-            root=str(plan.root),
-            exposed=[*exposed, vsock],
-            scratch_bytes=plan.scratch_bytes,
-            environment=plan.environment,
-            bwrap=tools.bwrap,
-            setarch=tools.setarch,
-        )
-        self._plan = plan
-        monitor = MonitorProcess.start(
-            self._launch(plan, confinement, life_seconds), directory=self.directory, lock=self._lock
-        )
-        self._monitor = monitor
-        try:
-            event = monitor.next_event(within_seconds=_START_SECONDS)
-            if event is None or event.get("event") != "ready":
-                raise self._start_error(event)
-            self.report = dict(event["report"])
-        except BaseException:
-            self.kill()
-            raise
+        self._monitor, self._plan, self.report = started
 
     def execute(
         self,
@@ -188,46 +161,3 @@ class Machine:
     def close(self) -> None:
         """End the guest and remove everything of it; may be called twice."""
         self._owned.close()
-
-    def _launch(
-        self, plan: LaunchPlan, confinement: Confinement, life_seconds: float
-    ) -> dict[str, Any]:
-        disk_bytes = (self.directory / _DATA_DISK).stat().st_size
-        bounds = limits.rlimits(mem_mib=self.spec.mem_mib, disk_bytes=disk_bytes)
-        return {
-            "directory": str(self.directory),
-            "argv": list(confinement.argv),
-            "sources": dict(confinement.sources),
-            "seccomp": program(plan.seccomp_profile),
-            "limits": bounds,
-            "uid": limits.jail_uid(),
-            "owned_files": [str(self.directory / _DATA_DISK)],
-            "cpu": self.cpu if plan.one_cpu else None,
-            "owner_pid": os.getpid(),
-            "life_seconds": life_seconds,
-            "remove_directory": True,
-        }
-
-    def _start_error(self, event: dict[str, Any] | None) -> Exception:
-        if event is None:
-            return GuestStartError("its monitor ended without a word", console=self._log_tail())
-        console = str(event.get("console", ""))
-        for line in console.splitlines():
-            if line.startswith(("bwrap:", "setarch:", "pyro: cannot start the jail")):
-                return NoEngineError([f"{self.engine.name}: the jail cannot be made ({line})"])
-        return GuestStartError(str(event.get("reason")), console=console)
-
-    def _log_tail(self) -> str:
-        try:
-            return (self.directory / "monitor.log").read_text(errors="replace")[-2000:]
-        except OSError:
-            return ""
-
-
-def _forget_header(disk: Path) -> None:
-    # The block driver of user-mode Linux takes a disk's size from a copy-on-write header, and a
-    # guest can write one. It lies where no file system keeps anything.
-    with disk.open("r+b") as file:
-        if any(file.read(_BOOT_BLOCK)):
-            file.seek(0)
-            file.write(bytes(_BOOT_BLOCK))

@@ -20,7 +20,7 @@ from pyro_mcp.errors import (
 from pyro_mcp.machines.choose import choose_engine, find_tools
 from pyro_mcp.machines.machine import Machine
 from pyro_mcp.machines.spec import MachineSpec, check_command, check_timeout
-from pyro_mcp.results import NetworkOff, Reaped, Vm, VmDeleted, VmExecResult
+from pyro_mcp.results.vms import NetworkOff, Reaped, Vm, VmDeleted, VmExecResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import select
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
 from pyro_mcp import protocol
 from pyro_mcp.errors import GuestLostError, GuestRefusedError, InvalidInputError
 from pyro_mcp.machines import channel
+from pyro_mcp.machines.exchange import AgentError, BytesSource, DescriptorSource, Exchange
 from pyro_mcp.machines.output import BoundedOutput
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable
     from pathlib import Path
+
+    from pyro_mcp.machines.exchange import Source
 
     OnOutput = Callable[[str, bytes], None]
 
@@ -75,8 +73,16 @@ def execute(
         "stdin": stdin is not None,
     }
     with channel.connect(directory) as client:
-        exchange = _Exec(client, request, stdin, on_output, output_limit)
-        return exchange.run(timeout_seconds + protocol.TERM_GRACE_MS / 1000 + _GRACE_SECONDS)
+        streams = _Exec(on_output, output_limit)
+        exchange = Exchange(
+            client, request, source=_source(stdin), on_data=streams.deliver, end=protocol.EXIT
+        )
+        within = timeout_seconds + protocol.TERM_GRACE_MS / 1000 + _GRACE_SECONDS
+        try:
+            return streams.outcome(exchange.run(within_seconds=within))
+        except AgentError as error:
+            hint = _HINTS.get(error.code, "'pyro doctor' checks this host.")
+            raise GuestRefusedError(error.message, hint=hint) from None
 
 
 def halt(directory: Path, *, timeout_seconds: float = 10.0) -> None:
@@ -90,101 +96,21 @@ def halt(directory: Path, *, timeout_seconds: float = 10.0) -> None:
 
 
 class _Exec:
-    """One exec: three streams at once, none of which may block another."""
+    """What one exec keeps of its streams."""
 
-    def __init__(
-        self,
-        client: socket.socket,
-        request: dict[str, object],
-        stdin: BinaryIO | bytes | None,
-        on_output: OnOutput | None,
-        output_limit: int,
-    ) -> None:
-        self._client = client
-        self._frames = channel.Frames(client)
+    def __init__(self, on_output: OnOutput | None, output_limit: int) -> None:
         self._on_output = on_output
         self._kept = {
             protocol.STDOUT: BoundedOutput(output_limit),
             protocol.STDERR: BoundedOutput(output_limit),
         }
-        self._input = _input(stdin)
-        self._to_send = memoryview(
-            protocol.preamble() + protocol.json_frame(protocol.REQUEST, request)
-        )
 
-    def run(self, within_seconds: float) -> CommandOutcome:
-        try:
-            return self._run(within_seconds)
-        finally:
-            self._close_input()
-
-    def _run(self, within_seconds: float) -> CommandOutcome:
-        self._client.setblocking(False)
-        deadline = time.monotonic() + within_seconds
-        poll = select.poll()
-        while True:
-            poll.register(self._client, select.POLLIN | (select.POLLOUT if self._to_send else 0))
-            # Input is read only when all before it has gone: a command that does not read
-            # holds its writer back.
-            wants_input = self._input is not None and not self._to_send
-            if wants_input and self._input is not None:
-                poll.register(self._input.descriptor, select.POLLIN)
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise GuestLostError("the agent stopped answering")
-            for descriptor, _ in poll.poll(left * 1000):
-                if descriptor != self._client.fileno():
-                    self._read_input()
-            if wants_input:
-                self._unregister_input(poll)
-            self._send()
-            for kind, payload in self._frames.receive():
-                if kind in self._kept:
-                    self._deliver(kind, payload)
-                elif kind == protocol.EXIT:
-                    return self._outcome(protocol.parse_json(payload))
-                elif kind == protocol.ERROR:
-                    raise _refusal(payload)
-                else:
-                    raise GuestLostError(f"the agent sent a frame of kind {kind}")
-
-    def _unregister_input(self, poll: select.poll) -> None:
-        if self._input is not None:
-            with contextlib.suppress(KeyError):
-                poll.unregister(self._input.descriptor)
-
-    def _read_input(self) -> None:
-        if self._input is None:
-            return
-        data = self._input.read(protocol.DATA_CHUNK)
-        self._to_send = memoryview(protocol.frame(protocol.STDIN, data))
-        if not data:
-            self._close_input()
-
-    def _close_input(self) -> None:
-        if self._input is not None:
-            self._input.close()
-            self._input = None
-
-    def _send(self) -> None:
-        while self._to_send:
-            try:
-                sent = self._client.send(self._to_send)
-            except BlockingIOError:
-                return
-            except OSError:
-                # The agent has finished; what it said last is still to be read.
-                self._to_send = memoryview(b"")
-                self._close_input()
-                return
-            self._to_send = self._to_send[sent:]
-
-    def _deliver(self, kind: int, payload: bytes) -> None:
+    def deliver(self, kind: int, payload: bytes) -> None:
         self._kept[kind].add(payload)
         if self._on_output is not None:
             self._on_output("stdout" if kind == protocol.STDOUT else "stderr", payload)
 
-    def _outcome(self, end: dict[str, object]) -> CommandOutcome:
+    def outcome(self, end: dict[str, object]) -> CommandOutcome:
         try:
             signal = end["signal"]
             return CommandOutcome(
@@ -200,49 +126,14 @@ class _Exec:
             raise GuestLostError(f"the agent's answer is not understood: {error}") from error
 
 
-class _Source:
-    """A command's input, as a descriptor that can be polled."""
-
-    def __init__(self, descriptor: int, *, owned: bool) -> None:
-        self.descriptor = descriptor
-        self._owned = owned
-
-    def read(self, size: int) -> bytes:
-        try:
-            return os.read(self.descriptor, size)
-        except OSError as error:
-            raise InvalidInputError(
-                "stdin", f"cannot be read: {error.strerror}", hint="Give a readable file."
-            ) from error
-
-    def close(self) -> None:
-        if self._owned:
-            os.close(self.descriptor)
-
-
-def _input(stdin: BinaryIO | bytes | None) -> _Source | None:
+def _source(stdin: BinaryIO | bytes | None) -> Source | None:
     if stdin is None:
         return None
     if isinstance(stdin, bytes):
-        descriptor = os.memfd_create("stdin", os.MFD_CLOEXEC)
-        try:
-            view = memoryview(stdin)
-            while view:
-                view = view[os.write(descriptor, view) :]
-            os.lseek(descriptor, 0, os.SEEK_SET)
-        except BaseException:
-            os.close(descriptor)
-            raise
-        return _Source(descriptor, owned=True)
+        return BytesSource(stdin)
     try:
-        return _Source(stdin.fileno(), owned=False)
+        return DescriptorSource(stdin.fileno(), owned=False)
     except (OSError, AttributeError) as error:
         raise InvalidInputError(
             "stdin", "has no descriptor", hint="Give bytes, or a file opened in binary mode."
         ) from error
-
-
-def _refusal(payload: bytes) -> GuestRefusedError:
-    answer = protocol.parse_json(payload)
-    hint = _HINTS.get(str(answer.get("code")), "'pyro doctor' checks this host.")
-    return GuestRefusedError(str(answer.get("message", "no reason given")), hint=hint)

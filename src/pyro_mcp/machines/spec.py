@@ -46,9 +46,7 @@ class MachineSpec(NamedTuple):
         check_range("vcpu_count", self.vcpu_count, *config.VCPU_RANGE)
         check_range("mem_mib", self.mem_mib, *config.MEM_MIB_RANGE)
         check_range("ttl_seconds", self.ttl_seconds, *config.TTL_SECONDS_RANGE)
-        available = available_memory_mib()
-        if self.mem_mib > available:
-            raise HostMemoryError(needed_mib=self.mem_mib, available_mib=available)
+        check_memory(self.mem_mib)
 
 
 def check_range(name: str, value: object, low: int, high: int) -> None:
@@ -83,6 +81,13 @@ def check_timeout(timeout_seconds: object) -> None:
         raise InvalidInputError(
             "timeout_seconds", f"is {timeout_seconds}", hint="Give a number of seconds above 0."
         )
+
+
+def check_memory(mem_mib: int) -> None:
+    """Refuse a machine that may use more memory than this host has free."""
+    available = available_memory_mib()
+    if mem_mib > available:
+        raise HostMemoryError(needed_mib=mem_mib, available_mib=available)
 
 
 def available_memory_mib() -> int:

@@ -22,6 +22,9 @@ def main() -> None:
     for descriptor in (0, 1):
         os.set_inheritable(descriptor, False)
     os.chdir(launch["directory"])
+    if launch["kept"] and os.fork():
+        # Nobody waits for a machine that is kept: its monitor is a child of the system's init.
+        os._exit(0)
 
     from pyro_mcp.machines.monitor.jailed import Jailed
 

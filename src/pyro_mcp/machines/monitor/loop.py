@@ -9,10 +9,11 @@ import signal
 import socket
 import time
 
+from pyro_mcp import protocol
 from pyro_mcp.machines.monitor.clients import Clients
+from pyro_mcp.machines.monitor.idleness import Idleness
 from pyro_mcp.machines.monitor.jailed import Jailed, listen
 from pyro_mcp.machines.monitor.readiness import Readiness
-from pyro_mcp.protocol import READY_PORT
 from pyro_mcp.vsock.device import VsockDevice
 
 TYPE_CHECKING = False  # typing costs more than the rest of this module
@@ -30,6 +31,7 @@ NOBODY_LEFT = frozenset((OWNER_GONE, TTL, SIGNAL))
 
 BOOT_SECONDS = 60.0
 """A guest boots in a tenth of a second; a host with twenty times its load is still waited for."""
+HALT_SECONDS = 10.0
 _GUEST_CID = 3
 
 
@@ -45,6 +47,8 @@ class Monitor:
         self._clients: Clients | None = None
         self._ready = False
         self._ending: str | None = None
+        self._device: VsockDevice | None = None
+        self._owner = -1
 
     def run(self) -> str:
         """Carry the machine to its end; returns why it ended."""
@@ -90,8 +94,9 @@ class Monitor:
             guest_cid=_GUEST_CID,
             on_failure=self._channel_failed,
         )
+        self._device = device
         self._owned.callback(device.close)
-        device.listen(READY_PORT, self._agent_reports)
+        device.listen(protocol.READY_PORT, self._agent_reports)
         self._clients = Clients(
             self._selector,
             socket.socket(fileno=listen(API_SOCKET).detach()),
@@ -101,23 +106,40 @@ class Monitor:
         self._owned.callback(self._clients.close)
 
     def _serve(self) -> None:
-        launch = self._launch
-        now = time.monotonic()
-        life = launch["life_seconds"]
-        expires = now + life if life else float("inf")
-        boot_ends = now + BOOT_SECONDS
+        begun = time.monotonic()
+        life = self._launch["life_seconds"]
+        expires = begun + life if life else float("inf")
+        boot_ends = begun + BOOT_SECONDS
+        idle_file = self._launch["idle_file"]
+        idleness = Idleness(idle_file) if idle_file else None
         while self._jailed.pid:
             deadline = expires if self._ready else min(expires, boot_ends)
+            if self._ready and idleness is not None:
+                deadline = min(deadline, idleness.look_again_at)
             left = deadline - time.monotonic()
             if left <= 0:
-                if expires == deadline:
+                if deadline == expires:
                     self.end(TTL)
-                else:
+                    expires = float("inf")
+                elif not self._ready:
                     self.end(f"the agent did not answer within {BOOT_SECONDS:.0f} s")
-                expires = boot_ends = float("inf")
+                    boot_ends = float("inf")
+                elif idleness is not None and idleness.is_over():
+                    self._halt()
+                    # What does not halt by itself is ended.
+                    idleness, expires = None, time.monotonic() + HALT_SECONDS
                 continue
             for key, mask in self._selector.select(None if left == float("inf") else left):
                 key.data(mask)
+
+    def _halt(self) -> None:
+        """Ask the agent to flush its disks and power off, as a client would."""
+        if self._device is None:
+            return
+        ours, guests = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        ours.sendall(protocol.preamble() + protocol.json_frame(protocol.REQUEST, {"op": "halt"}))
+        self._owned.callback(ours.close)
+        self._device.connect(protocol.AGENT_PORT, guests, on_open=lambda _opened: None)
 
     def _watch_signals(self) -> None:
         reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -136,23 +158,25 @@ class Monitor:
 
     def _watch_owner(self) -> None:
         owner = self._launch["owner_pid"]
-        if owner is None:
-            return
         try:
             descriptor = os.pidfd_open(owner)
         except ProcessLookupError:
             self.end(OWNER_GONE)
             return
         self._owned.callback(os.close, descriptor)
-        self._selector.register(
-            descriptor, selectors.EVENT_READ, lambda _mask: self._owner_is_gone(descriptor)
-        )
-        if os.getppid() != owner:
+        self._selector.register(descriptor, selectors.EVENT_READ, self._owner_is_gone)
+        self._owner = descriptor
+        if os.getppid() != owner and not self._launch["kept"]:
             self.end(OWNER_GONE)
 
-    def _owner_is_gone(self, descriptor: int) -> None:
-        self._selector.unregister(descriptor)
+    def _owner_is_gone(self, _mask: int) -> None:
+        self._forget_owner()
         self.end(OWNER_GONE)
+
+    def _forget_owner(self) -> None:
+        owner, self._owner = self._owner, -1
+        if owner >= 0:
+            self._selector.unregister(owner)
 
     def _agent_reports(self, _port: int) -> socket.socket | None:
         if self._ready or self._clients is None:
@@ -162,6 +186,8 @@ class Monitor:
 
     def _agent_is_ready(self, report: dict[str, object]) -> None:
         self._ready = True
+        if self._launch["kept"]:
+            self._forget_owner()
         self._status.ready(report)
         if self._clients is not None:
             self._clients.guest_is_ready()

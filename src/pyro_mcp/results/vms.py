@@ -1,21 +1,10 @@
-"""What pyro answers: one frozen dataclass per response shape; `to_dict` gives the JSON object.
-
-Field names and types are those of the public contract; fields marked *extra* come on top of it.
-"""
+"""Answers about one-shot machines."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
 
-
-@dataclass(frozen=True, kw_only=True)
-class Result:
-    """Base of all results."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """The JSON object that every surface passes on unchanged."""
-        return asdict(self)
+from pyro_mcp.results.base import Result
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,145 @@
+"""A part of the workspace as a tar archive."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from pyro_mcp.guest import filetree, tarblocks
+from pyro_mcp.guest.fileops import walk
+from pyro_mcp.guest.filework import path_of
+from pyro_mcp.guest.tarblocks import Member
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyro_mcp.guest.filelink import Link
+    from pyro_mcp.guest.filetree import Tree
+
+_MOST_NAMED = 100
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+
+
+def export_tar(link: Link, tree: Tree, request: dict[str, object]) -> dict[str, object]:
+    """`export_tar`: members are named relative to the directory; a file alone by its name."""
+    path = path_of(request)
+    folder, name, status = tree.look(path)
+    archive = _Archive(link)
+    try:
+        if not stat.S_ISDIR(status.st_mode):
+            archive.add(folder, name, name, status)
+    finally:
+        os.close(folder)
+    if stat.S_ISDIR(status.st_mode):
+        for parent, child, where, found in walk(tree.followed(path), b""):
+            link.check()
+            archive.add(parent, child, where, found)
+    archive.end()
+    return {
+        "entries": archive.entries,
+        "bytes": archive.content,
+        "skipped": archive.skipped,
+        "skipped_count": archive.skipped_count,
+        "artifact_type": filetree.kind_of(status.st_mode),
+    }
+
+
+class _Archive:
+    """An archive on its way to the host, in frames that are full."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._view = link.scratch
+        self._at = 0
+        self._linked: dict[tuple[int, int], bytes] = {}
+        self.entries = 0
+        self.content = 0
+        self.skipped: list[str] = []
+        self.skipped_count = 0
+
+    def add(self, folder: int, name: bytes, path: bytes, status: os.stat_result) -> None:
+        """Add an entry under a name; what has gone meanwhile is left out."""
+        kind = filetree.kind_of(status.st_mode)
+        try:
+            if kind == "file":
+                self._file(folder, name, path)
+            elif kind == "special":
+                self.skipped_count += 1
+                if len(self.skipped) < _MOST_NAMED:
+                    self.skipped.append(os.fsdecode(path))
+            else:
+                target = b""
+                if kind == "symlink":
+                    target = os.readlink(name, dir_fd=folder)
+                self._member(path, kind, status, link=target)
+        except OSError as error:
+            if error.errno not in filetree.CHANGED:
+                raise
+
+    def end(self) -> None:
+        """Send the rest."""
+        self._put(tarblocks.END)
+        self._flush()
+
+    def _file(self, folder: int, name: bytes, path: bytes) -> None:
+        descriptor = os.open(name, _FILE, dir_fd=folder)
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                return
+            if status.st_nlink > 1:
+                first = self._linked.setdefault((status.st_dev, status.st_ino), path)
+                if first != path:
+                    self._member(path, "hardlink", status, link=first)
+                    return
+            self._member(path, "file", status, size=status.st_size)
+            self._content(descriptor, status.st_size)
+        finally:
+            os.close(descriptor)
+
+    def _member(
+        self, path: bytes, kind: str, status: os.stat_result, *, size: int = 0, link: bytes = b""
+    ) -> None:
+        self.entries += 1
+        member = Member(
+            path,
+            kind,
+            mode=stat.S_IMODE(status.st_mode),
+            mtime=status.st_mtime_ns,
+            size=size,
+            link=link,
+        )
+        self._put(tarblocks.header(member))
+
+    def _content(self, descriptor: int, size: int) -> None:
+        left = size
+        while left:
+            if self._at == len(self._view):
+                self._flush()
+            room = self._view[self._at : self._at + left]
+            got = os.readv(descriptor, (room,))
+            if got == 0:
+                break
+            self._at += got
+            left -= got
+        self.content += size
+        # Zeros for what was cut off since its size was announced.
+        while left:
+            step = min(left, len(self._view))
+            self._put(bytes(step))
+            left -= step
+        self._put(bytes(-size % tarblocks.BLOCK))
+
+    def _put(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            if self._at == len(self._view):
+                self._flush()
+            piece = view[: len(self._view) - self._at]
+            self._view[self._at : self._at + len(piece)] = piece
+            self._at += len(piece)
+            view = view[len(piece) :]
+
+    def _flush(self) -> None:
+        if self._at:
+            self._link.data(self._view[: self._at])
+            self._at = 0

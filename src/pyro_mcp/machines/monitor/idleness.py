@@ -1,0 +1,57 @@
+"""When a kept machine has been idle for long enough to be stopped.
+
+The file of a workspace's activity says it all, so that any process can take part without asking
+the monitor: its content is the time to live in seconds (0: none), its modification time the last
+activity, and whoever uses the machine holds a shared lock on it meanwhile.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import time
+
+_LOOK_SECONDS = 5.0
+"""How long a change of the time to live, or the end of a use, may stay unnoticed."""
+
+
+class Idleness:
+    """Watches one activity file."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self.look_again_at = 0.0
+        """Monotonic time before which nothing can have come to its end."""
+        self.is_over()
+
+    def is_over(self) -> bool:
+        """Whether the time is over now; also sets when to look again."""
+        left = self._left()
+        self.look_again_at = time.monotonic() + min(max(left, 0.05), _LOOK_SECONDS)
+        return left <= 0 and not self._in_use()
+
+    def _left(self) -> float:
+        try:
+            descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return _LOOK_SECONDS
+        try:
+            seconds = int(os.read(descriptor, 32) or b"0")
+            last = os.fstat(descriptor).st_mtime
+        except ValueError:
+            return _LOOK_SECONDS
+        finally:
+            os.close(descriptor)
+        return last + seconds - time.time() if seconds else _LOOK_SECONDS
+
+    def _in_use(self) -> bool:
+        with contextlib.suppress(FileNotFoundError):
+            descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+            finally:
+                os.close(descriptor)
+        return False

@@ -1,0 +1,172 @@
+"""Answers about workspaces, their commands and their history."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pyro_mcp.results.base import Result
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkspaceSeed(Result):
+    """What /workspace began with."""
+
+    mode: str
+    """empty, directory or tar_archive."""
+    seed_path: str | None
+    destination: str
+    entry_count: int
+    bytes_written: int
+    skipped: list[str] = field(default_factory=list)
+    """Extra: what was left out and why; told when the workspace is created, and not kept."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LastCommand(Result):
+    """The latest command of a workspace, without its output."""
+
+    sequence: int
+    command: str
+    cwd: str
+    exit_code: int
+    duration_ms: int
+    execution_mode: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workspace(Result):
+    """One workspace."""
+
+    workspace_id: str
+    name: str | None
+    labels: dict[str, str]
+    environment: str
+    environment_version: str | None
+    vcpu_count: int
+    mem_mib: int
+    ttl_seconds: int
+    created_at: float
+    last_activity_at: float
+    expires_at: float | None
+    """When its machine stops if nobody uses it until then; null when nothing stops it."""
+    state: str
+    """started or stopped."""
+    network_policy: str
+    network_enabled: bool
+    allow_host_compat: bool
+    guest_ip: str | None
+    tap_name: str | None
+    execution_mode: str
+    workspace_path: str
+    workspace_seed: WorkspaceSeed
+    secrets: list[dict[str, str]]
+    command_count: int
+    last_command: LastCommand | None
+    reset_count: int
+    last_reset_at: float | None
+    service_count: int
+    running_service_count: int
+    engine: str | None
+    """Extra."""
+    isolation: str
+    """Extra."""
+    forked_from: str | None
+    """Extra: the workspace it is a copy of."""
+    metadata: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkspaceListItem(Result):
+    """One workspace, in a list."""
+
+    workspace_id: str
+    name: str | None
+    labels: dict[str, str]
+    environment: str
+    state: str
+    created_at: float
+    last_activity_at: float
+    expires_at: float | None
+    command_count: int
+    service_count: int
+    running_service_count: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkspaceList(Result):
+    """All workspaces, the one last used first."""
+
+    count: int
+    workspaces: list[WorkspaceListItem]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkspaceDeleted(Result):
+    """A workspace is gone."""
+
+    workspace_id: str
+    deleted: bool
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkspaceExecResult(Result):
+    """What one command in a workspace did."""
+
+    workspace_id: str
+    environment: str
+    environment_version: str | None
+    command: str
+    stdout: str
+    stderr: str
+    exit_code: int
+    duration_ms: int
+    execution_mode: str
+    sequence: int
+    cwd: str
+    signal: int | None
+    """Extra: the signal that ended the command."""
+    timed_out: bool
+    """Extra."""
+    oom_killed: bool
+    """Extra."""
+    stdout_bytes: int
+    """Extra: all that the command wrote, kept or not."""
+    stderr_bytes: int
+    """Extra."""
+    stdout_truncated: bool
+    """Extra: the middle was left out."""
+    stderr_truncated: bool
+    """Extra."""
+    workspace_started: bool
+    """Extra: the machine was stopped and was started for this call."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommandLogEntry(Result):
+    """One command of the history."""
+
+    sequence: int
+    command: str
+    cwd: str
+    exit_code: int
+    duration_ms: int
+    execution_mode: str
+    stdout_file: str
+    stderr_file: str
+    recorded_at: float
+    stdout: str
+    stderr: str
+    stdout_truncated: bool
+    """Extra."""
+    stderr_truncated: bool
+    """Extra."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkspaceLogs(Result):
+    """The history of a workspace's commands, oldest first."""
+
+    workspace_id: str
+    count: int
+    entries: list[CommandLogEntry]
