@@ -1,0 +1,1 @@
+"""What crosses the boundary between host and guest as data."""

@@ -1,0 +1,101 @@
+"""The database: opened, migrated, and changed one transaction at a time.
+
+Any number of processes use it at once. Readers never wait (write-ahead log); writers wait for each
+other, at most `BUSY_SECONDS`. Slow work is done outside a transaction, only the switch inside.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from pyro_mcp.config import STATE_VARIABLE
+from pyro_mcp.errors import CacheAccessError, StateVersionError
+from pyro_mcp.state.migrations import MIGRATIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+NAME = "pyro.db"
+BUSY_SECONDS = 60
+
+
+class Database:
+    """One state directory's database. Makes no connection before it is used."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self._state_dir = state_dir
+        self.path = state_dir / NAME
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """A consistent view; nothing can be changed through it."""
+        with self._connected() as connection:
+            connection.execute("BEGIN")
+            try:
+                yield connection
+            finally:
+                connection.execute("ROLLBACK")
+
+    @contextmanager
+    def changing(self) -> Iterator[sqlite3.Connection]:
+        """One transaction: everything in the block takes effect, or nothing."""
+        with self._connected() as connection:
+            # Taken for writing at once: a transaction that began by reading could be refused
+            # in the middle, when another process wrote in between.
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+            connection.execute("COMMIT")
+
+    @contextmanager
+    def _connected(self) -> Iterator[sqlite3.Connection]:
+        try:
+            self._state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            connection = sqlite3.connect(
+                self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+            )
+        except (OSError, sqlite3.OperationalError) as error:
+            raise CacheAccessError(self._state_dir, str(error), variable=STATE_VARIABLE) from error
+        try:
+            connection.row_factory = sqlite3.Row
+            connection.execute("PRAGMA foreign_keys = ON")
+            # Survives a crash of pyro at any point; a power cut may lose the last change only.
+            connection.execute("PRAGMA synchronous = NORMAL")
+            self._migrate(connection)
+            yield connection
+        finally:
+            connection.close()
+
+    def _migrate(self, connection: sqlite3.Connection) -> None:
+        if _version(connection) == len(MIGRATIONS):
+            return
+        connection.execute("PRAGMA journal_mode = WAL")
+        os.chmod(self.path, 0o600)  # noqa: PTH101
+        while True:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                # Another process may have been first.
+                version = _version(connection)
+                if version > len(MIGRATIONS):
+                    raise StateVersionError(self.path, found=version, known=len(MIGRATIONS))
+                if version < len(MIGRATIONS):
+                    for statement in MIGRATIONS[version]:
+                        connection.execute(statement)
+                    connection.execute(f"PRAGMA user_version = {version + 1}")
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+            connection.execute("COMMIT")
+            if version >= len(MIGRATIONS) - 1:
+                return
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])

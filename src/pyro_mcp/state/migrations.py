@@ -1,0 +1,72 @@
+"""The schema, as the steps that lead to it: each is applied once and recorded with its effect.
+
+A step that has been released is never changed; what is new is a step behind it.
+"""
+
+from __future__ import annotations
+
+_FIRST = (
+    """
+    CREATE TABLE workspaces (
+        id TEXT PRIMARY KEY,
+        name TEXT,
+        environment TEXT NOT NULL,
+        environment_version TEXT NOT NULL,
+        vcpu_count INTEGER NOT NULL,
+        mem_mib INTEGER NOT NULL,
+        ttl_seconds INTEGER NOT NULL,
+        network_policy TEXT NOT NULL,
+        created_at REAL NOT NULL,
+        last_activity_at REAL NOT NULL,
+        -- which of the files data-N.ext4 in its directory is its disk
+        generation INTEGER NOT NULL DEFAULT 0,
+        reset_count INTEGER NOT NULL DEFAULT 0,
+        last_reset_at REAL,
+        last_sequence INTEGER NOT NULL DEFAULT 0,
+        seed_mode TEXT NOT NULL,
+        seed_path TEXT,
+        seed_entry_count INTEGER NOT NULL,
+        seed_bytes INTEGER NOT NULL,
+        forked_from TEXT
+    ) STRICT
+    """,
+    """
+    CREATE TABLE labels (
+        workspace_id TEXT NOT NULL REFERENCES workspaces(id) ON DELETE CASCADE,
+        key TEXT NOT NULL,
+        value TEXT NOT NULL,
+        PRIMARY KEY (workspace_id, key)
+    ) STRICT, WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE commands (
+        workspace_id TEXT NOT NULL REFERENCES workspaces(id) ON DELETE CASCADE,
+        sequence INTEGER NOT NULL,
+        command TEXT NOT NULL,
+        cwd TEXT NOT NULL,
+        exit_code INTEGER NOT NULL,
+        duration_ms INTEGER NOT NULL,
+        execution_mode TEXT NOT NULL,
+        recorded_at REAL NOT NULL,
+        stdout TEXT NOT NULL,
+        stderr TEXT NOT NULL,
+        stdout_truncated INTEGER NOT NULL,
+        stderr_truncated INTEGER NOT NULL,
+        PRIMARY KEY (workspace_id, sequence)
+    ) STRICT, WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE snapshots (
+        workspace_id TEXT NOT NULL REFERENCES workspaces(id) ON DELETE CASCADE,
+        name TEXT NOT NULL,
+        -- its file is snapshots/FILE in the workspace's directory
+        file TEXT NOT NULL,
+        created_at REAL NOT NULL,
+        entry_count INTEGER NOT NULL,
+        bytes_written INTEGER NOT NULL,
+        PRIMARY KEY (workspace_id, name)
+    ) STRICT, WITHOUT ROWID
+    """,
+)
+
+MIGRATIONS = (_FIRST,)

@@ -1,0 +1,1 @@
+"""Workspaces: computers that are kept, across calls and processes."""

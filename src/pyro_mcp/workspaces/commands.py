@@ -1,0 +1,134 @@
+"""Commands in a workspace, and their history."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, BinaryIO
+
+from pyro_mcp import protocol
+from pyro_mcp.config import OUTPUT_LIMIT_BYTES
+from pyro_mcp.errors import UnknownWorkspaceError
+from pyro_mcp.machines import requests
+from pyro_mcp.machines.spec import check_command, check_timeout
+from pyro_mcp.results.workspaces import CommandLogEntry, WorkspaceExecResult, WorkspaceLogs
+from pyro_mcp.state import commands as history
+from pyro_mcp.state import workspaces as rows
+from pyro_mcp.state.commands import CommandRow
+
+if TYPE_CHECKING:
+    from pyro_mcp.machines.requests import CommandOutcome, OnOutput
+    from pyro_mcp.workspaces.store import InUse, Store
+
+KEPT_OF_ONE = 256 * 1024
+"""Bytes of each stream of one command that the history keeps, head and tail."""
+KEPT_OF_ALL = 16 * 1024 * 1024
+"""Bytes of output that the history of one workspace keeps; the oldest output goes first."""
+
+
+def execute(
+    store: Store,
+    workspace_id: str,
+    *,
+    command: str,
+    timeout_seconds: float,
+    cwd: str = protocol.WORKSPACE,
+    env: dict[str, str] | None = None,
+    stdin: BinaryIO | bytes | None = None,
+    on_output: OnOutput | None = None,
+    keep_output: bool = True,
+) -> WorkspaceExecResult:
+    """Run one command and record it; starts the workspace when it is stopped.
+
+    Leaving early, by an exception of any kind, ends the command and all it started.
+    """
+    check_command(command)
+    check_timeout(timeout_seconds)
+
+    def ask(used: InUse) -> tuple[InUse, CommandOutcome]:
+        return used, requests.execute(
+            used.place.home,
+            command,
+            timeout_seconds=timeout_seconds,
+            cwd=cwd,
+            env=env,
+            stdin=stdin,
+            on_output=on_output,
+            output_limit=OUTPUT_LIMIT_BYTES if keep_output else KEPT_OF_ONE,
+        )
+
+    used, outcome = store.asking(workspace_id, ask)
+    stdout, stderr = outcome.stdout.text(), outcome.stderr.text()
+    row = CommandRow(
+        sequence=0,
+        command=command,
+        cwd=cwd,
+        exit_code=outcome.exit_code,
+        duration_ms=outcome.duration_ms,
+        execution_mode="guest_vsock",
+        recorded_at=time.time(),
+        stdout=_shortened(stdout),
+        stderr=_shortened(stderr),
+        stdout_truncated=int(outcome.stdout.truncated or len(stdout) > KEPT_OF_ONE),
+        stderr_truncated=int(outcome.stderr.truncated or len(stderr) > KEPT_OF_ONE),
+    )
+    with store.database.changing() as connection:
+        sequence = history.append(connection, workspace_id, row)
+        rows.touch(connection, workspace_id, row.recorded_at)
+        if row.stdout or row.stderr:
+            history.trim(connection, workspace_id, keep_bytes=KEPT_OF_ALL)
+    if sequence is None:
+        raise UnknownWorkspaceError(workspace_id, [])
+    return WorkspaceExecResult(
+        workspace_id=workspace_id,
+        environment=used.row.environment,
+        environment_version=used.row.environment_version,
+        command=command,
+        stdout=stdout if keep_output else "",
+        stderr=stderr if keep_output else "",
+        exit_code=outcome.exit_code,
+        duration_ms=outcome.duration_ms,
+        execution_mode="guest_vsock",
+        sequence=sequence,
+        cwd=cwd,
+        signal=outcome.signal,
+        timed_out=outcome.timed_out,
+        oom_killed=outcome.oom_killed,
+        stdout_bytes=outcome.stdout.total,
+        stderr_bytes=outcome.stderr.total,
+        stdout_truncated=outcome.stdout.truncated,
+        stderr_truncated=outcome.stderr.truncated,
+        workspace_started=used.started_now,
+    )
+
+
+def logs(store: Store, workspace_id: str) -> WorkspaceLogs:
+    """The history, oldest first."""
+    store.row(workspace_id)
+    with store.database.reading() as connection:
+        entries = [
+            CommandLogEntry(
+                sequence=row.sequence,
+                command=row.command,
+                cwd=row.cwd,
+                exit_code=row.exit_code,
+                duration_ms=row.duration_ms,
+                execution_mode=row.execution_mode,
+                stdout_file=f"{row.sequence:06d}.stdout",
+                stderr_file=f"{row.sequence:06d}.stderr",
+                recorded_at=row.recorded_at,
+                stdout=row.stdout,
+                stderr=row.stderr,
+                stdout_truncated=bool(row.stdout_truncated),
+                stderr_truncated=bool(row.stderr_truncated),
+            )
+            for row in history.history(connection, workspace_id)
+        ]
+    return WorkspaceLogs(workspace_id=workspace_id, count=len(entries), entries=entries)
+
+
+def _shortened(text: str) -> str:
+    if len(text) <= KEPT_OF_ONE:
+        return text
+    half = KEPT_OF_ONE // 2
+    left_out = len(text) - 2 * half
+    return f"{text[:half]}\n[... {left_out} characters left out ...]\n{text[-half:]}"

@@ -1,0 +1,264 @@
+"""How /workspace differs from its baseline; costs what changed, not what there is.
+
+The guest looks at the upper layer of its overlay alone and compares contents itself. Only what a
+text patch needs comes to the host, and only as much as the patch may hold.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from bisect import bisect_left
+from typing import TYPE_CHECKING
+
+from pyro_mcp.errors import InvalidInputError, NotAvailableError, WorkspaceFileError
+from pyro_mcp.machines import files
+from pyro_mcp.results.changes import DiffEntry, DiffSummary, WorkspaceDiff
+from pyro_mcp.workspaces import git_patch, line_matching
+from pyro_mcp.workspaces.git_patch import Version
+from pyro_mcp.workspaces.naming import BASELINE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from pyro_mcp.machines.files import Change, Side
+    from pyro_mcp.workspaces.store import Store
+
+LIMIT_BYTES = 8 * 1024 * 1024
+"""How large `patch` grows by default."""
+MAX_FILE_BYTES = 16 * 1024 * 1024
+"""Files beyond this on either side are listed, not compared line by line."""
+_AT_ONCE_BYTES = 64 * 1024 * 1024
+_SKIPPED_SHOWN = 100
+_WORK = 10 * line_matching.WORK
+
+
+def diff(
+    store: Store,
+    workspace_id: str,
+    *,
+    against: str = BASELINE,
+    names_only: bool = False,
+    limit_bytes: int = LIMIT_BYTES,
+) -> WorkspaceDiff:
+    """Compare; starts the workspace when it is stopped.
+
+    Args:
+        store: All workspaces.
+        workspace_id: Which.
+        against: `baseline`; named snapshots are not compared with in this version.
+        names_only: Leave out all text patches.
+        limit_bytes: Text beyond this is left out, file by file, and `truncated` says so.
+
+    Raises:
+        UnknownWorkspaceError: No workspace has that id.
+        NotAvailableError: `against` is something else than the baseline.
+        InvalidInputError: `limit_bytes` is negative.
+    """
+    if against != BASELINE:
+        raise NotAvailableError(
+            f"A diff against the snapshot {against!r} is not available in this version",
+            hint="Diff against 'baseline'; or fork the snapshot and compare exports.",
+        )
+    if limit_bytes < 0:
+        raise InvalidInputError(
+            "limit_bytes", f"is {limit_bytes}", hint="Use 0 or more; names_only leaves text out."
+        )
+    with store.using(workspace_id) as used:
+        home = used.place.home
+        found = list(files.changes(home))
+        if names_only:
+            entries = [_entry(change) for change in _shown(found)]
+        elif _text_bytes(found) <= _AT_ONCE_BYTES:
+            if _text_bytes(found):
+                found = list(files.changes(home, content_bytes=MAX_FILE_BYTES))
+            entries = _patched(_Carried(), _shown(found), limit_bytes)
+        else:
+            entries = _patched(_Fetched(home), _shown(found), limit_bytes)
+    return _result(workspace_id, entries, _special(found), started=used.started_now)
+
+
+def _shown(found: Iterable[Change]) -> list[Change]:
+    """All but special files, in path order; of a device that replaced a file, the file's end."""
+    out = []
+    for change in found:
+        base, now = _ordinary(change.base), _ordinary(change.now)
+        if base is None and now is None:
+            continue
+        if (base, now) != (change.base, change.now):
+            status = "added" if base is None else "deleted"
+            change = dataclasses.replace(change, base=base, now=now, status=status)
+        out.append(change)
+    return list(_by_path(out))
+
+
+def _by_path(found: list[Change]) -> Iterator[Change]:
+    """In path order; of directories that came or went only those without anything in them."""
+    found.sort(key=lambda change: change.path)
+    paths = [change.path for change in found]
+    for change in found:
+        side = change.now or change.base
+        if change.status in ("added", "deleted") and side and side.artifact_type == "directory":
+            below = bisect_left(paths, f"{change.path}/")
+            if below < len(paths) and paths[below].startswith(f"{change.path}/"):
+                continue
+        yield change
+
+
+def _ordinary(side: Side | None) -> Side | None:
+    return None if side is None or side.artifact_type == "special" else side
+
+
+def _special(found: Iterable[Change]) -> list[str]:
+    return sorted(
+        change.path
+        for change in found
+        if change.now is not None and change.now.artifact_type == "special"
+    )[:_SKIPPED_SHOWN]
+
+
+def _text_bytes(found: Iterable[Change]) -> int:
+    return sum(
+        side.size_bytes
+        for change in found
+        if change.content and not _too_large(change)
+        for side in (change.base, change.now)
+        if side is not None and side.artifact_type == "file"
+    )
+
+
+def _too_large(change: Change) -> bool:
+    sides = (change.base, change.now)
+    return any(side is not None and side.size_bytes > MAX_FILE_BYTES for side in sides)
+
+
+class _Carried:
+    """Contents that came with the changes."""
+
+    def content(self, change: Change, side: Side) -> bytes | None:
+        """None when it did not come."""
+        del change
+        return side.data
+
+
+class _Fetched:
+    """Contents read one by one, for what is too much at once."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+
+    def content(self, change: Change, side: Side) -> bytes | None:
+        """None when the file has gone meanwhile."""
+        try:
+            content, _ = files.read_file(
+                self._home, change.path, length=MAX_FILE_BYTES, base=side is change.base
+            )
+        except WorkspaceFileError:
+            return None
+        return content
+
+
+def _patched(
+    contents: _Carried | _Fetched, found: Sequence[Change], limit_bytes: int
+) -> list[DiffEntry]:
+    entries = []
+    left = limit_bytes
+    allowance = line_matching.Allowance(_WORK)
+    for change in found:
+        entry = _entry(change)
+        if _has_text(change):
+            # What was added or deleted is in the patch whole: no need to read it to know.
+            least = change.now.size_bytes if change.now and change.base is None else 0
+            if least > left or _too_large(change):
+                entry = dataclasses.replace(entry, truncated=True)
+            else:
+                entry, used = _with_text(contents, change, entry, left, allowance)
+                left -= used
+        entries.append(entry)
+    return entries
+
+
+def _has_text(change: Change) -> bool:
+    return any(
+        side is not None and side.artifact_type != "directory" for side in (change.base, change.now)
+    )
+
+
+def _with_text(
+    contents: _Carried | _Fetched,
+    change: Change,
+    entry: DiffEntry,
+    left: int,
+    allowance: line_matching.Allowance,
+) -> tuple[DiffEntry, int]:
+    sides: list[Version | None] = []
+    for side in (change.base, change.now):
+        version = None
+        if side is not None and side.artifact_type == "symlink":
+            target = (side.link_target or "").encode("utf-8", "surrogateescape")
+            version = Version(target, git_patch.SYMLINK)
+        elif side is not None and side.artifact_type == "file":
+            # The same on both sides: for a mode, no content is needed.
+            needed = change.content and side.size_bytes > 0
+            content = contents.content(change, side) if needed else b""
+            if content is None:
+                return dataclasses.replace(entry, truncated=True), 0
+            version = Version(content, git_patch.git_mode(side.mode))
+        sides.append(version)
+    patch = git_patch.between(change.path, sides[0], sides[1], allowance)
+    if patch is None:
+        return entry, 0
+    size = len(patch.text.encode())
+    if size > left:
+        return dataclasses.replace(entry, truncated=True), 0
+    return dataclasses.replace(
+        entry,
+        text_patch=patch.text,
+        lines_added=patch.lines_added,
+        lines_removed=patch.lines_removed,
+    ), size
+
+
+def _entry(change: Change) -> DiffEntry:
+    side = change.now or change.base
+    return DiffEntry(
+        path=change.path,
+        status=change.status,
+        artifact_type=side.artifact_type if side else "file",
+        text_patch=None,
+        old_mode=_mode(change.base),
+        new_mode=_mode(change.now),
+        size_bytes=side.size_bytes if side else 0,
+    )
+
+
+def _mode(side: Side | None) -> str | None:
+    return None if side is None else f"{side.mode:04o}"
+
+
+def _result(
+    workspace_id: str, entries: list[DiffEntry], skipped: list[str], *, started: bool
+) -> WorkspaceDiff:
+    statuses = [entry.status for entry in entries]
+    texts = [entry.text_patch for entry in entries if entry.text_patch is not None]
+    return WorkspaceDiff(
+        workspace_id=workspace_id,
+        changed=bool(entries),
+        summary=DiffSummary(
+            total=len(entries),
+            added=statuses.count("added"),
+            modified=statuses.count("modified"),
+            deleted=statuses.count("deleted"),
+            type_changed=statuses.count("type_changed"),
+            text_patched=len(texts),
+            non_text=len(entries) - len(texts),
+            lines_added=sum(entry.lines_added or 0 for entry in entries),
+            lines_removed=sum(entry.lines_removed or 0 for entry in entries),
+        ),
+        entries=entries,
+        patch="".join(texts),
+        against=BASELINE,
+        truncated=any(entry.truncated for entry in entries),
+        skipped=skipped,
+        workspace_started=started,
+    )

@@ -1,0 +1,162 @@
+"""The disk of a stopped workspace, seen without booting it: a guest that only looks reads it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import posixpath
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pyro_mcp import protocol
+from pyro_mcp.config import STATE_VARIABLE
+from pyro_mcp.errors import InvalidInputError, NameTakenError, WorkspaceStateError
+from pyro_mcp.host.files import require_room
+from pyro_mcp.machines import files
+from pyro_mcp.machines.choose import choose_engine
+from pyro_mcp.machines.inspection import build_image, inspecting
+from pyro_mcp.results.files import DiskExport, DiskList, DiskRead, PathEntry
+from pyro_mcp.workspaces.store import quiet
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pyro_mcp.workspaces.store import Store
+
+_BLOCK = 512
+_SPARE_MIB = 128
+
+
+def list_disk(
+    store: Store, workspace_id: str, path: str = protocol.WORKSPACE, *, recursive: bool = False
+) -> DiskList:
+    """List any path of a stopped workspace's disk.
+
+    Raises:
+        WorkspaceStateError: It runs.
+        WorkspaceFileError: There is no such path.
+    """
+    wanted = disk_path(path)
+    with _looking(store, workspace_id) as home:
+        listing = files.list_files(home, _inside(wanted), recursive=recursive)
+    entries = [
+        PathEntry(
+            path=_outside(entry.path),
+            artifact_type=entry.artifact_type,
+            size_bytes=entry.size_bytes,
+            link_target=entry.link_target,
+        )
+        for entry in listing.entries
+    ]
+    return DiskList(workspace_id=workspace_id, path=wanted, recursive=recursive, entries=entries)
+
+
+def read_disk(store: Store, workspace_id: str, path: str, *, max_bytes: int = 65536) -> DiskRead:
+    """Read the head of a file of a stopped workspace's disk, as text."""
+    if isinstance(max_bytes, bool) or not isinstance(max_bytes, int) or max_bytes <= 0:
+        raise InvalidInputError("max_bytes", f"is {max_bytes!r}", hint="Give a number above 0.")
+    wanted = disk_path(path)
+    with _looking(store, workspace_id) as home:
+        content, entry = files.read_file(home, _inside(wanted), length=max_bytes)
+    return DiskRead(
+        workspace_id=workspace_id,
+        path=wanted,
+        size_bytes=entry.size_bytes,
+        max_bytes=max_bytes,
+        content=content.decode("utf-8", "replace"),
+        truncated=entry.size_bytes > len(content),
+    )
+
+
+def export_disk(store: Store, workspace_id: str, output_path: str | Path) -> DiskExport:
+    """Make one raw ext4 image of everything a stopped workspace shows.
+
+    Raises:
+        NameTakenError: There is something at `output_path`; it stays.
+        DiskSpaceError: The image might not fit.
+    """
+    target = Path(os.path.abspath(Path(output_path).expanduser()))  # noqa: PTH100
+    if os.path.lexists(target):
+        raise NameTakenError("file", str(target), hint="Choose another output path.")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.{os.urandom(4).hex()}.partial")
+    try:
+        size = _size_mib(store, workspace_id)
+        require_room(target.parent, needed_mib=size, variable=STATE_VARIABLE)
+        with partial.open("xb") as file:
+            file.truncate(size << 20)
+        with _looking(store, workspace_id, output=partial) as home:
+            build_image(home)
+        # Started by root, the jail wrote it under a uid of its own.
+        os.chown(partial, os.getuid(), os.getgid())
+        partial.chmod(0o644)
+        os.link(partial, target)
+    except FileExistsError as error:
+        raise NameTakenError("file", str(target), hint="Choose another output path.") from error
+    finally:
+        partial.unlink(missing_ok=True)
+    return DiskExport(
+        workspace_id=workspace_id,
+        output_path=str(target),
+        disk_format="ext4",
+        bytes_written=target.stat().st_size,
+    )
+
+
+def disk_path(path: str) -> str:
+    """An absolute path of the guest; relative ones are below /workspace.
+
+    `..` is resolved and stays below `/`, but may not lead a relative path out of /workspace.
+    """
+    if not path.strip() or "\0" in path:
+        raise InvalidInputError("path", f"is {path!r}", hint="Give a path of the guest.")
+    if path.startswith("/"):
+        return posixpath.normpath("/" + path.lstrip("/"))
+    if ".." in path.split("/"):
+        raise InvalidInputError(
+            "path", f"is {path!r}", hint="Give it from '/' to name something outside /workspace."
+        )
+    return posixpath.normpath(f"{protocol.WORKSPACE}/{path}")
+
+
+def _inside(path: str) -> str:
+    return posixpath.normpath(protocol.WORKSPACE + path)
+
+
+def _outside(path: str) -> str:
+    # The guest's paths are relative to where it has the machine's root.
+    return "/" + path.removeprefix(protocol.WORKSPACE).lstrip("/")
+
+
+@contextlib.contextmanager
+def _looking(store: Store, workspace_id: str, *, output: Path | None = None) -> Iterator[Path]:
+    row = store.row(workspace_id)
+    place = store.place(workspace_id)
+    with place.changing():
+        if place.running:
+            raise WorkspaceStateError(
+                workspace_id,
+                state="started",
+                needed="stopped",
+                hint="Call 'pyro workspace stop' first; a running one has 'workspace file'.",
+            )
+        row = store.row(workspace_id)
+        with inspecting(
+            store.settings.state_dir,
+            store.find_images(row.environment, quiet),
+            choose_engine(store.engine_name),
+            data_disk=place.disk(row.generation),
+            seed_image=place.seed if place.seed.exists() else None,
+            output_disk=output,
+        ) as home:
+            yield home
+
+
+def _size_mib(store: Store, workspace_id: str) -> int:
+    """Room for everything, were nothing of it replaced, and for the file system itself."""
+    row = store.row(workspace_id)
+    place = store.place(workspace_id)
+    images = store.find_images(row.environment, quiet)
+    disks = [images.environment_image, place.disk(row.generation), place.seed]
+    used = sum(disk.stat().st_blocks * _BLOCK for disk in disks if disk.exists())
+    return (used * 5 // 4 >> 20) + _SPARE_MIB

@@ -1,0 +1,137 @@
+"""What comes out of a workspace appears on the host whole or not at all."""
+
+from __future__ import annotations
+
+import gzip
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pyro_mcp.errors import (
+    ExportRefusedError,
+    InvalidInputError,
+    OutputExistsError,
+    WorkspaceFileError,
+)
+from pyro_mcp.machines.spec import Images
+from pyro_mcp.sdk.manager import VmManager
+from pyro_mcp.workspaces import commands, export, lifecycle, sync
+from pyro_mcp.workspaces.store import Store
+from tests.support.tars import listed
+
+_FILL = """
+mkdir -p d/sub d/empty
+printf content > d/sub/file; chmod 4755 d/sub/file
+ln -s ../sub/file d/empty/relative
+ln -s /etc/passwd d/absolute
+ln d/sub/file d/hard
+mkfifo d/pipe; mknod d/device c 1 3
+head -c 300000 /dev/urandom > big
+"""
+
+
+@pytest.fixture(scope="module")
+def kept(_shared_state_dir: Path, images: Images) -> Iterator[tuple[Store, str]]:
+    """One workspace with all kinds of things in it."""
+    store = VmManager(base_dir=_shared_state_dir).workspaces
+    made = lifecycle.create(store, environment="debian:12", mem_mib=256)
+    filled = commands.execute(store, made.workspace_id, command=_FILL, timeout_seconds=60)
+    assert filled.exit_code == 0, filled
+    yield store, made.workspace_id
+    lifecycle.delete(store, made.workspace_id)
+
+
+def test_a_directory_comes_out_without_what_a_host_must_not_have(
+    kept: tuple[Store, str], tmp_path: Path
+) -> None:
+    result = export.export(*kept, "d", output_path=tmp_path / "made/for/it").to_dict()
+
+    out = tmp_path / "made/for/it"
+    assert sorted(os.listdir(out)) == ["absolute", "empty", "hard", "sub"]  # noqa: PTH208
+    assert (out / "sub/file").stat().st_mode & 0o7777 == 0o755
+    assert (out / "absolute").readlink() == Path("/etc/passwd")
+    assert (out / "empty/relative").read_text() == "content"
+    assert (out / "hard").samefile(out / "sub/file")
+    assert len(result.pop("skipped")) == 2
+    assert result == {
+        "workspace_id": kept[1],
+        "workspace_path": "/workspace/d",
+        "output_path": str(out.resolve()),
+        "artifact_type": "directory",
+        "entry_count": 6,
+        "bytes_written": 7,
+        "execution_mode": "guest_vsock",
+        "packed": False,
+        "workspace_started": False,
+    }
+
+
+@pytest.mark.parametrize(("path", "kind"), [("big", "file"), ("d/absolute", "symlink")])
+def test_one_file_or_link_comes_out_as_itself(
+    path: str, kind: str, kept: tuple[Store, str], tmp_path: Path
+) -> None:
+    """Also when its new name is that of an archive."""
+    out = tmp_path / "it.tar.gz"
+
+    result = export.export(*kept, path, output_path=out)
+
+    assert (result.artifact_type, result.entry_count, result.packed) == (kind, 1, False)
+    assert out.is_symlink() == (kind == "symlink")
+    assert result.bytes_written == (300_000 if kind == "file" else 0)
+
+
+def test_a_directory_comes_out_as_an_archive_that_can_be_pushed_again(
+    kept: tuple[Store, str], tmp_path: Path
+) -> None:
+    out = tmp_path / "d.tar.gz"
+
+    result = export.export(*kept, "d", output_path=out)
+    sync.push(*kept, out, dest="again")
+
+    found = listed(gzip.decompress(out.read_bytes()))
+    assert sorted(found) == ["absolute", "empty", "empty/relative", "hard", "sub", "sub/file"]
+    assert (result.packed, result.artifact_type) == (True, "directory")
+    said = commands.execute(
+        *kept, command="cat again/empty/relative; rm -r again", timeout_seconds=30
+    )
+    assert said.stdout == "content"
+
+
+@pytest.mark.parametrize("path", ["", "/", "/etc/passwd", "../etc", "d/../d"])
+def test_only_what_is_in_the_workspace_comes_out(
+    path: str, kept: tuple[Store, str], tmp_path: Path
+) -> None:
+    with pytest.raises(InvalidInputError, match="path"):
+        export.export(*kept, path, output_path=tmp_path / "out")
+
+
+def test_nothing_comes_out_through_a_link(kept: tuple[Store, str], tmp_path: Path) -> None:
+    with pytest.raises(WorkspaceFileError):
+        export.export(*kept, "d/absolute/below", output_path=tmp_path / "out")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_missing_is_said_and_nothing_made(kept: tuple[Store, str], tmp_path: Path) -> None:
+    with pytest.raises(WorkspaceFileError):
+        export.export(*kept, "nowhere", output_path=tmp_path / "a/b")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_more_than_the_limit_is_refused(kept: tuple[Store, str], tmp_path: Path) -> None:
+    with pytest.raises(ExportRefusedError, match="beyond the limit"):
+        export.export(*kept, "big", output_path=tmp_path / "out", limit_bytes=100_000)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dangling_link_is_not_written_through(kept: tuple[Store, str], tmp_path: Path) -> None:
+    (tmp_path / "out").symlink_to(tmp_path / "elsewhere")
+
+    with pytest.raises(OutputExistsError):
+        export.export(*kept, "big", output_path=tmp_path / "out")
+
+    assert not (tmp_path / "elsewhere").exists()

@@ -1,0 +1,207 @@
+"""Snapshots, reset and fork: everything the workspace changed, and the old one until the switch."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from pyro_mcp import Pyro
+from pyro_mcp.errors import (
+    GuestStartError,
+    InvalidInputError,
+    NameTakenError,
+    UnknownSnapshotError,
+    UnknownWorkspaceError,
+)
+from pyro_mcp.workspaces import recovery
+from tests.support import until
+from tests.support.processes import descendants
+
+
+@pytest.fixture
+def pyro(images: object, state_dir: object) -> Iterator[Pyro]:
+    """A client of this test's own state directory; what it made is removed afterwards."""
+    with Pyro() as pyro:
+        yield pyro
+        for workspace in pyro.list_workspaces()["workspaces"]:
+            pyro.delete_workspace(workspace["workspace_id"])
+
+
+@pytest.fixture
+def workspace_id(pyro: Pyro) -> str:
+    made = pyro.create_workspace(
+        environment="debian:12", mem_mib=256, name="original", labels={"kind": "test"}
+    )
+    return str(made["workspace_id"])
+
+
+def run(pyro: Pyro, workspace_id: str, command: str) -> str:
+    result = pyro.exec_workspace(workspace_id, command=command, timeout_seconds=60)
+    assert result["exit_code"] == 0, result
+    return str(result["stdout"])
+
+
+def test_a_snapshot_holds_what_was_changed_everywhere(pyro: Pyro, workspace_id: str) -> None:
+    run(pyro, workspace_id, "echo one > note; echo one > /etc/note")
+    pyro.create_snapshot(workspace_id, "first")
+    run(pyro, workspace_id, "echo two > note; rm /etc/note; touch later")
+
+    reset = pyro.reset_workspace(workspace_id, snapshot="first")
+
+    assert run(pyro, workspace_id, "cat note /etc/note; ls") == "one\none\nnote\n"
+    assert reset["workspace_reset"]["snapshot_name"] == "first"
+    assert (reset["state"], reset["reset_count"], reset["command_count"]) == ("started", 1, 0)
+
+
+def test_a_reset_to_the_baseline_is_a_new_beginning(pyro: Pyro, workspace_id: str) -> None:
+    run(pyro, workspace_id, "touch /workspace/a /etc/b")
+
+    reset = pyro.reset_workspace(workspace_id)
+
+    assert run(pyro, workspace_id, "ls /workspace; ls /etc/b 2>&1 || true").endswith(
+        "No such file or directory\n"
+    )
+    assert (reset["name"], reset["labels"]) == ("original", {"kind": "test"})
+    assert pyro.logs_workspace(workspace_id)["entries"][0]["sequence"] == 1
+
+
+def test_snapshots_are_listed_with_the_baseline_first(pyro: Pyro, workspace_id: str) -> None:
+    pyro.create_snapshot(workspace_id, "a")
+    pyro.create_snapshot(workspace_id, "b")
+
+    listed = pyro.list_snapshots(workspace_id)
+
+    assert [s["snapshot_name"] for s in listed["snapshots"]] == ["baseline", "b", "a"]
+    assert [s["deletable"] for s in listed["snapshots"]] == [False, True, True]
+    assert pyro.delete_snapshot(workspace_id, "a")["deleted"] is True
+    assert pyro.list_snapshots(workspace_id)["count"] == 2
+
+
+def test_names_of_snapshots_are_checked(pyro: Pyro, workspace_id: str) -> None:
+    pyro.create_snapshot(workspace_id, "taken")
+
+    with pytest.raises(NameTakenError, match="taken"):
+        pyro.create_snapshot(workspace_id, "taken")
+    with pytest.raises(InvalidInputError, match="baseline"):
+        pyro.create_snapshot(workspace_id, "baseline")
+    with pytest.raises(InvalidInputError, match="baseline"):
+        pyro.delete_snapshot(workspace_id, "baseline")
+    with pytest.raises(InvalidInputError, match="snapshot_name"):
+        pyro.create_snapshot(workspace_id, "a/b")
+    with pytest.raises(UnknownSnapshotError, match="It has: baseline, taken"):
+        pyro.reset_workspace(workspace_id, snapshot="none")
+    with pytest.raises(UnknownWorkspaceError):
+        pyro.create_snapshot("0" * 12, "x")
+
+
+def test_a_stopped_workspace_can_be_saved_and_reset(pyro: Pyro, workspace_id: str) -> None:
+    run(pyro, workspace_id, "echo kept > note")
+    pyro.stop_workspace(workspace_id)
+    pyro.create_snapshot(workspace_id, "at-rest")
+
+    assert pyro.status_workspace(workspace_id)["state"] == "stopped"
+    assert pyro.reset_workspace(workspace_id, snapshot="at-rest")["state"] == "started"
+    assert run(pyro, workspace_id, "cat note") == "kept\n"
+
+
+def test_a_busy_workspace_is_saved_consistently(pyro: Pyro, workspace_id: str) -> None:
+    """A writer renames whole files into place meanwhile: the snapshot never shows half of one."""
+    run(
+        pyro,
+        workspace_id,
+        "cat > loop.sh <<'X'\n"
+        "i=0; while [ $i -lt 400 ]; do i=$((i+1)); seq 2000 > t; echo end >> t; mv t f; done\n"
+        "X\n",
+    )
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1) as pool:
+        writer = pool.submit(run, pyro, workspace_id, "sh loop.sh")
+        until(lambda: "f" in run(pyro, workspace_id, "ls").split())
+        pyro.create_snapshot(workspace_id, "busy")
+        writer.result(120)
+
+    pyro.reset_workspace(workspace_id, snapshot="busy")
+
+    assert run(pyro, workspace_id, "tail -n1 f; wc -l < f") == "end\n2001\n"
+
+
+def test_a_reset_that_does_not_boot_leaves_the_workspace_as_it_was(
+    pyro: Pyro, workspace_id: str
+) -> None:
+    run(pyro, workspace_id, "echo kept > note")
+    pyro.create_snapshot(workspace_id, "broken")
+    store = pyro.manager.workspaces
+    place = store.place(workspace_id)
+    for saved in place.snapshots.iterdir():
+        with saved.open("r+b") as file:
+            file.write(bytes(1 << 20))
+
+    with pytest.raises(GuestStartError):
+        pyro.reset_workspace(workspace_id, snapshot="broken")
+
+    assert run(pyro, workspace_id, "cat note") == "kept\n"
+    assert pyro.status_workspace(workspace_id)["reset_count"] == 0
+    assert [p.name for p in place.home.glob("data-*")] == ["data-0.ext4"]
+
+
+def test_a_fork_goes_its_own_way(pyro: Pyro, workspace_id: str) -> None:
+    run(pyro, workspace_id, "echo common > note; echo common > /etc/note")
+
+    fork = pyro.fork_workspace(workspace_id, name="copy")
+    other = str(fork["workspace_id"])
+    run(pyro, other, "echo other > note")
+
+    assert run(pyro, other, "cat note /etc/note") == "other\ncommon\n"
+    assert run(pyro, workspace_id, "cat note /etc/note") == "common\ncommon\n"
+    assert (fork["name"], fork["forked_from"]) == ("copy", workspace_id)
+    assert pyro.reset_workspace(other)["state"] == "started"
+    assert run(pyro, other, "ls") == ""
+
+
+def test_a_fork_can_begin_at_a_snapshot(pyro: Pyro, workspace_id: str) -> None:
+    run(pyro, workspace_id, "echo then > note")
+    pyro.create_snapshot(workspace_id, "then")
+    run(pyro, workspace_id, "echo now > note")
+
+    other = str(pyro.fork_workspace(workspace_id, snapshot="then")["workspace_id"])
+
+    assert run(pyro, other, "cat note") == "then\n"
+
+
+def test_what_an_interrupted_reset_left_is_tidied(pyro: Pyro, workspace_id: str) -> None:
+    """The disk and the machine of a generation that the database does not know."""
+    run(pyro, workspace_id, "echo kept > note")
+    store = pyro.manager.workspaces
+    place = store.place(workspace_id)
+    row = store.row(workspace_id)
+    store.halt(place)
+    images = store.find_images("debian:12", lambda _phase, _part: None)
+    from pyro_mcp.host.files import copy_sparse
+
+    copy_sparse(images.blank_disk, place.disk(1))
+    with place.changing():
+        store.boot(row, place, generation=1)
+
+    recovery.tidy(store)
+
+    assert not place.running
+    assert not place.disk(1).exists()
+    assert run(pyro, workspace_id, "cat note") == "kept\n"
+
+
+def test_a_killed_monitor_stops_the_workspace_and_loses_nothing_flushed(
+    pyro: Pyro, workspace_id: str
+) -> None:
+    run(pyro, workspace_id, "echo kept > note; sync")
+    for process in descendants(os.getpid()):
+        if "pyro_mcp.machines.monitor" in process.command:
+            os.kill(process.pid, signal.SIGKILL)
+    until(lambda: pyro.status_workspace(workspace_id)["state"] == "stopped")
+
+    result = pyro.exec_workspace(workspace_id, command="cat note", timeout_seconds=60)
+
+    assert (result["stdout"], result["workspace_started"]) == ("kept\n", True)
