@@ -6,7 +6,7 @@ them into a message, for `--json` also an object, and an exit status:
     0            done
     1            pyro refused or failed: `[error] …` on stderr
     2            the words are not understood
-    N            `pyro run`: what the guest's command ended with
+    N            `pyro run`, `pyro workspace exec`: what the guest's command ended with
     128 + n      ended by signal n, for example 130 after Ctrl-C
 """
 
@@ -15,13 +15,13 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from pyro_mcp import __version__
 from pyro_mcp.cli import output
+from pyro_mcp.cli.lazy import LazyGroup
 from pyro_mcp.errors import BrokenInstallError, PyroError
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 COMMANDS = {
     "run": ("run", "Run one command in a throwaway computer."),
+    "workspace": ("workspace", "Manage workspaces, computers that are kept."),
     "env": ("env", "Manage environments, the systems that computers start from."),
     "doctor": ("doctor", "Check what this host can do, and say how to mend the rest."),
     "demo": ("demo", "Run a small demonstration in a guest."),
@@ -48,43 +49,6 @@ class EndedBySignalError(BaseException):
     def __init__(self, number: int) -> None:
         super().__init__(number)
         self.number = number
-
-
-class LazyGroup(click.Group):
-    """Loads a subcommand's module when it is called; its help line is known without."""
-
-    def __init__(self, *args: Any, lazy: dict[str, tuple[str, str]], **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.lazy = lazy
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.lazy)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in self.lazy:
-            return None
-        module, _ = self.lazy[cmd_name]
-        command: click.Command = import_module(f"pyro_mcp.cli.{module}").command
-        return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        try:
-            return super().resolve_command(ctx, args)
-        except click.UsageError as error:
-            raise self._with_names(error, args[0], ctx) from None
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in self.lazy.items()])
-
-    def _with_names(self, error: click.UsageError, word: str, ctx: click.Context) -> Exception:
-        if word.startswith("-"):
-            return error
-        return click.UsageError(
-            f"No such command {word!r}. Commands: {', '.join(self.lazy)}.", ctx=ctx
-        )
 
 
 @click.group(

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 from pyro_mcp.errors import OutputWriteError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from typing_extensions import Buffer
 
 STDOUT = 1
@@ -26,6 +28,9 @@ _CONTROLS = {
     code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if code not in (9, 10)
 }
 """Control characters, line feed and tab excepted, and how they are shown."""
+
+
+_SKIPPED_SHOWN = 10
 
 
 class ReaderGoneError(Exception):
@@ -95,6 +100,63 @@ def fields(value: dict[str, Any]) -> None:
                 line(f"  {name}: {plain(part)}")
         else:
             line(f"{key}: {plain(item)}")
+
+
+def said(tag: str, facts: dict[str, Any]) -> str:
+    """Facts on one line, as `[tag] key=value …`."""
+    return " ".join((f"[{tag}]", *(f"{key}={value}" for key, value in facts.items())))
+
+
+def pass_on(stream: str, data: bytes) -> None:
+    """What a guest's command wrote to `stdout` or `stderr`, byte by byte."""
+    write(STDOUT if stream == "stdout" else STDERR, data)
+
+
+def content(text: str, *, complete: bool = True, to: int = STDOUT) -> None:
+    """What a guest has in a file: as it is, unless a terminal would act on it.
+
+    `complete` adds the newline that a last line may lack.
+    """
+    if complete and text and not text.endswith("\n"):
+        text = f"{text}\n"
+    if os.isatty(to):
+        text = text.translate(_CONTROLS)
+    write(to, text.encode("utf-8", "surrogateescape"))
+
+
+def on_one_line(text: str) -> str:
+    """A path of a guest, which may hold anything."""
+    return text.translate({**_CONTROLS, 9: "\\t", 10: "\\n"})
+
+
+def listing(found: dict[str, Any]) -> None:
+    """What a directory of a guest has."""
+    line(f"Workspace path: {on_one_line(found['path'])} (recursive={plain(found['recursive'])})")
+    for entry in found["entries"]:
+        target = entry["link_target"]
+        link = "" if target is None else f" -> {on_one_line(target)}"
+        path = on_one_line(entry["path"])
+        line(f"{path} [{entry['artifact_type']}] size={entry['size_bytes']}{link}")
+
+
+def also(tag: str, result: dict[str, Any], *, skipped: Sequence[str] = ()) -> None:
+    """Notes about a call: that it started the workspace, what it left out."""
+    if result.get("workspace_started"):
+        note(f"[{tag}] the workspace was stopped, and was started for this command")
+    for one in skipped[:_SKIPPED_SHOWN]:
+        note(f"[{tag}] left out: {on_one_line(one)}")
+    if len(skipped) > _SKIPPED_SHOWN:
+        note(f"[{tag}] left out: {len(skipped) - _SKIPPED_SHOWN} more; --json lists them")
+
+
+def how_it_ended(tag: str, result: dict[str, Any], *, timeout_seconds: int, hint: str) -> None:
+    """Say of a command what its exit status alone does not."""
+    if result["timed_out"]:
+        note(f"[{tag}] the command was ended after its {timeout_seconds} s")
+    if result["oom_killed"]:
+        note(f"[{tag}] the guest ran out of memory; {hint}")
+    if result["signal"]:
+        note(f"[{tag}] the command was ended by signal {result['signal']}")
 
 
 def plain(item: object) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import TYPE_CHECKING, Any
 
 from pyro_mcp.cli import output
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from typing import Self
 
     from rich.progress import Progress, TaskID
+
+_LONG_SECONDS = 0.5
 
 
 class BuildProgress:
@@ -25,6 +28,7 @@ class BuildProgress:
         self._tag = tag
         self._quiet = quiet
         self._on_terminal = os.isatty(output.STDERR) and os.environ.get("TERM") != "dumb"
+        self._begun = time.monotonic()
         self._last = ""
         self._bar: Progress | None = None
         self._task: TaskID | None = None
@@ -47,6 +51,11 @@ class BuildProgress:
         elif phase != self._last and not self._quiet:
             output.note(f"[{self._tag}] phase=install step={phase}")
         self._last = phase
+
+    def draw_only(self, phase: str, fraction: float | None) -> None:
+        """A step that is worth a bar when it takes long, and never a line."""
+        if self._on_terminal and time.monotonic() - self._begun > _LONG_SECONDS:
+            self._draw(phase, fraction)
 
     def on_phase(self, phase: str, facts: dict[str, Any]) -> None:
         """Follow a run: draws while an image is built, and makes way for what comes after."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import shlex
-import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -12,30 +11,18 @@ from pyro_mcp import config
 from pyro_mcp.cli import options, output
 from pyro_mcp.errors import InvalidInputError
 
-if TYPE_CHECKING:
-    from typing import BinaryIO
-
 _HOST_COMPAT = "host_compat"
-_DESCRIPTORS = {"stdout": output.STDOUT, "stderr": output.STDERR}
 
 
 @click.command("run", cls=options.GuestCommand)
 @options.environment
 @options.guest_words
+@options.vcpu_count
+@options.mem_mib
+@options.timeout_seconds
 @click.option(
-    "--vcpu-count", type=int, default=config.DEFAULT_VCPU_COUNT, show_default=True,
-    help="Virtual CPUs, {} to {}.".format(*config.VCPU_RANGE),
-)  # fmt: skip
-@click.option(
-    "--mem-mib", type=int, default=config.DEFAULT_MEM_MIB, show_default=True,
-    help="Memory in MiB, {} to {}.".format(*config.MEM_MIB_RANGE),
-)  # fmt: skip
-@click.option(
-    "--timeout-seconds", type=int, default=config.DEFAULT_TIMEOUT_SECONDS, show_default=True,
-    help="Limit for the command; after it, status 124.",
-)  # fmt: skip
-@click.option(
-    "--ttl-seconds", type=int, default=config.DEFAULT_TTL_SECONDS, show_default=True,
+    "--ttl-seconds", metavar="TTL_SECONDS", type=int,
+    default=config.DEFAULT_TTL_SECONDS, show_default=True,
     help="Limit for the computer's whole life, {} to {}.".format(*config.TTL_SECONDS_RANGE),
 )  # fmt: skip
 @options.network
@@ -44,7 +31,7 @@ _DESCRIPTORS = {"stdout": output.STDOUT, "stderr": output.STDERR}
     is_flag=True,
     help="Allow running on this host itself, without isolation, where no guest can run.",
 )
-@click.option("--stdin", "pass_stdin", is_flag=True, help="Pass standard input to the command.")
+@options.stdin
 @options.as_json
 def command(
     environment: str,
@@ -82,7 +69,7 @@ def command(
         def on_phase(phase: str, facts: dict[str, Any]) -> None:
             progress.on_phase(phase, facts)
             if phase != "build" and not as_json:
-                output.note(_said("run", {"phase": phase, **facts}))
+                output.note(output.said("run", {"phase": phase, **facts}))
 
         result = pyro.run_in_vm(
             environment=environment,
@@ -93,8 +80,8 @@ def command(
             ttl_seconds=ttl_seconds,
             network=network,
             allow_host_compat=allow_host_compat,
-            stdin=_stdin() if pass_stdin else None,
-            on_output=None if as_json else _pass_on,
+            stdin=options.read_stdin() if pass_stdin else None,
+            on_output=None if as_json else output.pass_on,
             on_phase=on_phase,
             keep_output=as_json,
         )
@@ -107,24 +94,9 @@ def command(
     return int(result["exit_code"])
 
 
-def _pass_on(stream: str, data: bytes) -> None:
-    output.write(_DESCRIPTORS[stream], data)
-
-
-def _stdin() -> BinaryIO | bytes:
-    return sys.stdin.buffer if sys.stdin is not None else b""
-
-
 def _sum_up(result: dict[str, Any], timeout_seconds: int) -> None:
-    if result["timed_out"]:
-        output.note(f"[run] the command was ended after its {timeout_seconds} s")
-    if result["oom_killed"]:
-        output.note("[run] the guest ran out of memory; --mem-mib gives it more")
-    if result["signal"]:
-        output.note(f"[run] the command was ended by signal {result['signal']}")
+    output.how_it_ended(
+        "run", result, timeout_seconds=timeout_seconds, hint="--mem-mib gives it more"
+    )
     shown = ("environment", "execution_mode", "exit_code", "duration_ms")
-    output.note(_said("run", {key: result[key] for key in shown}))
-
-
-def _said(tag: str, facts: dict[str, Any]) -> str:
-    return " ".join((f"[{tag}]", *(f"{key}={value}" for key, value in facts.items())))
+    output.note(output.said("run", {key: result[key] for key in shown}))

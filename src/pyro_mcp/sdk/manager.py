@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from pyro_mcp.workspaces.store import Store
+
 
 class VmManager:
     """One per program is enough; cheap to make, and looks at nothing until it is used."""
@@ -26,9 +28,20 @@ class VmManager:
     ) -> None:
         """See `Pyro`, which takes the same."""
         self.settings = Settings.from_environment(cache_dir=cache_dir, state_dir=base_dir)
+        self._engine_name = backend_name
+        self._workspaces: Store | None = None
         self.machines = Registry(
             self.settings, self._images, engine_name=backend_name, max_active=max_active_vms
         )
+
+    @property
+    def workspaces(self) -> Store:
+        """The workspaces of this state directory."""
+        if self._workspaces is None:
+            from pyro_mcp.workspaces.store import Store
+
+            self._workspaces = Store(self.settings, self._images, engine_name=self._engine_name)
+        return self._workspaces
 
     def _images(self, environment: str, progress: Callable[[str, float | None], None]) -> Images:
         from pyro_mcp.environments import cache

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pyro_mcp.sdk.disks import DiskMethods
 from pyro_mcp.sdk.environments import EnvironmentMethods
+from pyro_mcp.sdk.files import FileMethods
 from pyro_mcp.sdk.manager import VmManager
+from pyro_mcp.sdk.snapshots import SnapshotMethods
 from pyro_mcp.sdk.vms import VmMethods
+from pyro_mcp.sdk.workspaces import WorkspaceMethods
 
 if TYPE_CHECKING:
     from pathlib import Path
     from typing import Self
 
 
-class Pyro(EnvironmentMethods, VmMethods):
+class Pyro(
+    DiskMethods, EnvironmentMethods, VmMethods, WorkspaceMethods, SnapshotMethods, FileMethods
+):
     """Disposable Linux computers.
 
     Cheap to make: nothing of the host is looked at before the first call. Machines made with it

@@ -55,11 +55,17 @@ def test_the_option_is_there_with_its_default(command: str, expected: dict[str, 
 
     for flag in expected["flags"]:
         option = options[flag]
-        assert option.type.name == _TYPES[expected["type"]]
+        if "choices" in expected:
+            assert isinstance(option.type, click.Choice)
+            assert list(option.type.choices) == expected["choices"]
+        else:
+            assert option.type.name == _TYPES[expected["type"]]
+        assert option.multiple is expected.get("repeatable", False)
         assert option.is_flag is (expected["type"] == "flag")
         assert option.required is expected["required"]
         if expected["flags"] != ["--version"]:
-            assert option.get_default(click.Context(_find(command))) == expected["default"]
+            default = option.to_info_dict()["default"]
+            assert ([] if option.multiple else default) == expected["default"]
 
 
 @pytest.mark.parametrize(("command", "expected"), _cases("positionals"))

@@ -1,0 +1,201 @@
+"""Public methods about workspaces: their life, their commands."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from pyro_mcp import config, protocol
+from pyro_mcp.errors import NotAvailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from pyro_mcp.sdk.manager import VmManager
+
+    OnOutput = Callable[[str, bytes], None]
+    OnProgress = Callable[[str, float | None], None]
+
+
+class WorkspaceMethods:
+    """See `Pyro`."""
+
+    _manager: VmManager
+
+    def create_workspace(
+        self,
+        *,
+        environment: str,
+        vcpu_count: int = config.DEFAULT_VCPU_COUNT,
+        mem_mib: int = config.DEFAULT_MEM_MIB,
+        ttl_seconds: int = config.DEFAULT_TTL_SECONDS,
+        network_policy: str = "off",
+        allow_host_compat: bool = False,
+        seed_path: str | Path | None = None,
+        secrets: list[dict[str, str]] | None = None,
+        name: str | None = None,
+        labels: dict[str, str] | None = None,
+        seed_exclude: Sequence[str] = (),
+        seed_gitignore: bool = False,
+        on_progress: OnProgress | None = None,
+    ) -> dict[str, Any]:
+        """Make a computer that is kept, and boot it.
+
+        Args:
+            environment: A name of the catalogue, such as `debian:12`.
+            vcpu_count: CPUs asked for, 1 to 8.
+            mem_mib: The guest's memory, 256 to 32768 MiB, held by the host.
+            ttl_seconds: Seconds without use until its machine is stopped, 0 for never. Nothing
+                is ever removed by time; the next use starts it again.
+            network_policy: `off`; others are not available in this version.
+            allow_host_compat: Accepted; a workspace always runs in a guest.
+            seed_path: Host directory, or archive (`.tar`, `.tar.gz`, `.tgz`, `.tar.zst`, `.zip`),
+                that /workspace begins with.
+            secrets: Not available in this version.
+            name: For people, up to 120 characters.
+            labels: For programs that look for their workspaces.
+            seed_exclude: Patterns as in a `.gitignore` of what of it stays behind.
+            seed_gitignore: Leave behind what its `.gitignore` files name.
+            on_progress: Called with each phase and how much of it is done.
+
+        Raises:
+            ValueError: A parameter that cannot be used; nothing was made.
+            RuntimeError: This host, the environment or the guest failed; nothing is left.
+        """
+        _refuse_secrets(secrets)
+        from pyro_mcp.workspaces import lifecycle
+
+        return lifecycle.create(
+            self._manager.workspaces,
+            environment=environment,
+            vcpu_count=vcpu_count,
+            mem_mib=mem_mib,
+            ttl_seconds=ttl_seconds,
+            network_policy=network_policy,
+            name=name,
+            labels=labels,
+            seed_path=seed_path,
+            seed_exclude=seed_exclude,
+            seed_gitignore=seed_gitignore,
+            progress=on_progress or _quiet,
+        ).to_dict()
+
+    def list_workspaces(self) -> dict[str, Any]:
+        """Every workspace, the one last used first."""
+        from pyro_mcp.workspaces import lifecycle
+
+        return lifecycle.list_all(self._manager.workspaces).to_dict()
+
+    def status_workspace(self, workspace_id: str) -> dict[str, Any]:
+        """What can be said of a workspace now."""
+        from pyro_mcp.workspaces import lifecycle
+
+        return lifecycle.look(self._manager.workspaces, workspace_id).to_dict()
+
+    def update_workspace(
+        self,
+        workspace_id: str,
+        *,
+        name: str | None = None,
+        clear_name: bool = False,
+        labels: dict[str, str] | None = None,
+        clear_labels: list[str] | None = None,
+        ttl_seconds: int | None = None,
+    ) -> dict[str, Any]:
+        """Change name, labels and time to live; labels merge key by key."""
+        from pyro_mcp.workspaces import lifecycle
+
+        return lifecycle.update(
+            self._manager.workspaces,
+            workspace_id,
+            name=name,
+            clear_name=clear_name,
+            labels=labels,
+            clear_labels=clear_labels,
+            ttl_seconds=ttl_seconds,
+        ).to_dict()
+
+    def start_workspace(self, workspace_id: str) -> dict[str, Any]:
+        """Boot a stopped workspace; one that runs is left alone."""
+        from pyro_mcp.workspaces import lifecycle
+
+        return lifecycle.start(self._manager.workspaces, workspace_id).to_dict()
+
+    def stop_workspace(self, workspace_id: str) -> dict[str, Any]:
+        """Flush a workspace's disk and end its machine; disk, snapshots and history stay."""
+        from pyro_mcp.workspaces import lifecycle
+
+        return lifecycle.stop(self._manager.workspaces, workspace_id).to_dict()
+
+    def delete_workspace(self, workspace_id: str) -> dict[str, Any]:
+        """End a workspace's machine and remove everything of it."""
+        from pyro_mcp.workspaces import lifecycle
+
+        return lifecycle.delete(self._manager.workspaces, workspace_id).to_dict()
+
+    def prune_workspaces(self, *, older_than_seconds: float) -> dict[str, Any]:
+        """Remove the stopped workspaces that nobody has used for that long."""
+        from pyro_mcp.workspaces import lifecycle
+
+        gone = lifecycle.prune(self._manager.workspaces, older_than_seconds=older_than_seconds)
+        return {"deleted_workspace_ids": [one.workspace_id for one in gone], "count": len(gone)}
+
+    def exec_workspace(
+        self,
+        workspace_id: str,
+        *,
+        command: str,
+        timeout_seconds: int = config.DEFAULT_TIMEOUT_SECONDS,
+        secret_env: dict[str, str] | None = None,
+        cwd: str = protocol.WORKSPACE,
+        env: dict[str, str] | None = None,
+        stdin: BinaryIO | bytes | None = None,
+        on_output: OnOutput | None = None,
+        keep_output: bool = True,
+    ) -> dict[str, Any]:
+        """Run one shell command in a workspace and record it.
+
+        A stopped workspace is started first; `workspace_started` of the result says so.
+
+        Args:
+            workspace_id: Which.
+            command: What the guest's `/bin/sh -lc` is given.
+            timeout_seconds: Then TERM, KILL, and exit code 124.
+            secret_env: Not available in this version.
+            cwd: An absolute directory of the guest.
+            env: Variables for this command.
+            stdin: The command's input; nothing when left out.
+            on_output: Called with ("stdout" or "stderr", bytes) as output comes.
+            keep_output: False leaves `stdout` and `stderr` of the result empty.
+        """
+        _refuse_secrets(secret_env)
+        from pyro_mcp.workspaces import commands
+
+        return commands.execute(
+            self._manager.workspaces,
+            workspace_id,
+            command=command,
+            timeout_seconds=timeout_seconds,
+            cwd=cwd,
+            env=env,
+            stdin=stdin,
+            on_output=on_output,
+            keep_output=keep_output,
+        ).to_dict()
+
+    def logs_workspace(self, workspace_id: str) -> dict[str, Any]:
+        """The history of a workspace's commands, oldest first, outputs bounded."""
+        from pyro_mcp.workspaces import commands
+
+        return commands.logs(self._manager.workspaces, workspace_id).to_dict()
+
+
+def _refuse_secrets(given: object) -> None:
+    if given:
+        raise NotAvailableError(
+            "Secrets were asked for, and this version has none", hint="Leave them out."
+        )
+
+
+def _quiet(_phase: str, _fraction: float | None) -> None:
+    return
