@@ -50,7 +50,7 @@ def test_the_agents_root_has_mount_points_launcher_modules_and_agent(
     runtime: cache.Runtime,
 ) -> None:
     assert _names(runtime, "/") == {
-        *("bin", "sbin", "lib", "lib64", "usr", "init.py"),
+        *("bin", "sbin", "lib", "lib64", "usr", "etc", "init.py"),
         *("proc", "sys", "dev", "run", "tmp", "env", "seed", "data", "sysroot"),
     }
     assert _names(runtime, "/usr/lib/pyro/modules") == {
@@ -64,6 +64,8 @@ def test_the_agents_root_has_mount_points_launcher_modules_and_agent(
     }
     assert {"protocol.py", "guest", "__init__.py"} <= _names(runtime, "/usr/lib/pyro/pyro_mcp")
     assert _names(runtime, "/usr/bin") == {"python3", "python3.14", "busybox"}
+    assert _names(runtime, "/usr/sbin") == {"mke2fs"}
+    assert _names(runtime, "/etc") == {"mke2fs.conf"}
 
 
 def test_the_agents_modules_are_compiled_for_the_agents_python(runtime: cache.Runtime) -> None:

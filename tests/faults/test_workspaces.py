@@ -48,13 +48,13 @@ def begin(method: str, *args: object, **named: object) -> subprocess.Popen[bytes
     )
 
 
-def kill(victim: str, caller: subprocess.Popen[bytes]) -> None:
-    """SIGKILL the caller, or the monitors or kernels there are."""
+def kill(victim: str, caller: subprocess.Popen[bytes], others: set[int]) -> None:
+    """SIGKILL the caller, or the monitors or kernels there are but for `others`."""
     if victim == "caller":
         caller.kill()
         return
     marker = "pyro_mcp.machines.monitor" if victim == "monitor" else "/linux "
-    for process in descendants(os.getpid()):
+    for process in descendants(os.getpid(), without=others):
         if marker in process.command and is_running(process.pid):
             os.kill(process.pid, signal.SIGKILL)
 
@@ -77,6 +77,7 @@ def check(pyro: Pyro, keeper: str) -> None:
 def test_killed_at_random_points_nothing_is_lost_and_nothing_is_left(
     pyro: Pyro, state_dir: Path
 ) -> None:
+    others_machines = {process.pid for process in descendants(os.getpid())}
     seed = random.randrange(2**32)
     print(f"seed {seed}")
     chance = random.Random(seed)
@@ -105,7 +106,7 @@ def test_killed_at_random_points_nothing_is_lost_and_nothing_is_left(
         method, args, named = chance.choice(calls)
         caller = begin(method, *args, **named)
         time.sleep(chance.uniform(0.05, 0.7))
-        kill(chance.choice(["caller", "caller", "monitor", "kernel"]), caller)
+        kill(chance.choice(["caller", "caller", "monitor", "kernel"]), caller, others_machines)
         caller.wait(120)
 
         check(pyro, keeper)
@@ -113,4 +114,4 @@ def test_killed_at_random_points_nothing_is_lost_and_nothing_is_left(
     for workspace in pyro.list_workspaces()["workspaces"]:
         pyro.delete_workspace(workspace["workspace_id"])
     assert list((state_dir / "workspaces").iterdir()) == []
-    until(lambda: not [p for p in descendants(os.getpid()) if "/linux " in p.command])
+    until(lambda: not descendants(os.getpid(), without=others_machines))

@@ -198,7 +198,7 @@ def test_a_killed_monitor_stops_the_workspace_and_loses_nothing_flushed(
 ) -> None:
     run(pyro, workspace_id, "echo kept > note; sync")
     for process in descendants(os.getpid()):
-        if "pyro_mcp.machines.monitor" in process.command:
+        if workspace_id in process.command:
             os.kill(process.pid, signal.SIGKILL)
     until(lambda: pyro.status_workspace(workspace_id)["state"] == "stopped")
 

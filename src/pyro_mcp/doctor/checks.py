@@ -154,7 +154,9 @@ def installed_checks(settings: Settings) -> Iterator[Check]:
             yield _verified(settings, name, entry["name"])
         elif problem := entry.get("problem"):
             remedy = f"Run 'pyro env pull {entry['name']}'; it builds the environment again."
-            yield Check(name, False, f"{entry['install_dir']} {problem}", remedy)
+            # Not a fault of the host: whoever uses it next has it built again.
+            detail = f"{entry['install_dir']} {problem}"
+            yield Check(name, False, detail, remedy, required=False)
 
 
 def boot_check(settings: Settings, environment: str) -> Check:
