@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pyro_mcp.errors import InvalidInputError, NotAvailableError, UnknownWorkspaceError
+from pyro_mcp.errors import InvalidInputError, UnknownSnapshotError, UnknownWorkspaceError
 from pyro_mcp.results.changes import DiffEntry
 from pyro_mcp.sdk.manager import VmManager
 from pyro_mcp.workspaces import commands, diff, lifecycle
@@ -186,5 +186,5 @@ def test_what_cannot_be_asked_is_refused(seeded: Seeded) -> None:
         diff.diff(seeded.store, "000000000000")
     with pytest.raises(InvalidInputError):
         diff.diff(seeded.store, seeded.id, limit_bytes=-1)
-    with pytest.raises(NotAvailableError, match="snapshot 'first'"):
+    with pytest.raises(UnknownSnapshotError, match="'first'"):
         diff.diff(seeded.store, seeded.id, against="first")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -205,3 +206,46 @@ def test_a_killed_monitor_stops_the_workspace_and_loses_nothing_flushed(
     result = pyro.exec_workspace(workspace_id, command="cat note", timeout_seconds=60)
 
     assert (result["stdout"], result["workspace_started"]) == ("kept\n", True)
+
+
+def test_a_diff_can_be_against_a_snapshot(pyro: Pyro, tmp_path: Path) -> None:
+    """Of what was seeded, what was changed before and what was changed since, the last alone."""
+    seed = tmp_path / "seed"
+    seed.mkdir()
+    for name in ("kept", "before", "since", "back", "gone", "mode"):
+        (seed / name).write_text(f"{name}\n")
+    made = pyro.create_workspace(environment="debian:12", mem_mib=256, seed_path=seed)
+    workspace_id = str(made["workspace_id"])
+    run(pyro, workspace_id, "echo 1 >> before; echo 1 >> back; rm gone; echo a > added; mkdir d")
+    pyro.create_snapshot(workspace_id, "mark")
+    run(
+        pyro,
+        workspace_id,
+        "echo 2 >> since; echo back > back; echo gone > gone; rm added; chmod +x mode;"
+        " echo n > d/n",
+    )
+
+    against = pyro.diff_workspace(workspace_id, against="mark")
+
+    assert {(e["path"], e["status"]) for e in against["entries"]} == {
+        ("since", "modified"),
+        ("back", "modified"),
+        ("gone", "added"),
+        ("added", "deleted"),
+        ("mode", "modified"),
+        ("d/n", "added"),
+    }
+    assert "-1\n" in against["patch"]
+    assert "+2\n" in against["patch"]
+    assert against["against"] == "mark"
+    with pytest.raises(UnknownSnapshotError):
+        pyro.diff_workspace(workspace_id, against="none")
+
+
+def test_a_snapshot_differs_in_nothing_from_itself(pyro: Pyro, workspace_id: str) -> None:
+    run(pyro, workspace_id, "seq 100 > numbers; ln -s numbers link; mkdir folder; chmod 700 folder")
+    pyro.create_snapshot(workspace_id, "now")
+
+    against = pyro.diff_workspace(workspace_id, against="now")
+
+    assert (against["changed"], against["patch"]) == (False, "")

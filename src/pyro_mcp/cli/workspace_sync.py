@@ -105,10 +105,14 @@ def export(workspace_id: str, path: str, output_path: str, as_json: bool) -> Non
 
 @click.command("diff")
 @options.workspace_id
+@click.option(
+    "--against", metavar="SNAPSHOT_NAME", default="baseline", show_default=True,
+    help="Compare with this snapshot.",
+)  # fmt: skip
 @click.option("--stat", is_flag=True, help="Show how much changed in each file, not what.")
 @click.option("--name-only", is_flag=True, help="Show paths and nothing else.")
 @options.as_json
-def diff(workspace_id: str, stat: bool, name_only: bool, as_json: bool) -> None:
+def diff(workspace_id: str, against: str, stat: bool, name_only: bool, as_json: bool) -> None:
     """Show what changed in /workspace since the workspace was made.
 
     'patch' and 'git apply' take what is shown.
@@ -116,7 +120,7 @@ def diff(workspace_id: str, stat: bool, name_only: bool, as_json: bool) -> None:
     options.together(stat=stat, name_only=name_only)
     from pyro_mcp.sdk.pyro import Pyro
 
-    result = Pyro().diff_workspace(workspace_id, names_only=name_only)
+    result = Pyro().diff_workspace(workspace_id, against=against, names_only=name_only)
     if as_json:
         output.json_object(result)
         return

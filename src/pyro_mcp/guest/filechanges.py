@@ -13,7 +13,7 @@ import os
 import stat
 
 from pyro_mcp.guest import filetree
-from pyro_mcp.guest.filework import number
+from pyro_mcp.guest.filework import number, path_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,13 +27,16 @@ _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
 def changes(link: Link, tree: Tree, request: dict[str, object]) -> dict[str, object]:
-    """`changes`: a line for each path that is not as it was."""
+    """`changes`: a line for each path that is not as it was.
+
+    `path` is where the workspace is: an inspecting guest has it elsewhere.
+    """
     content_bytes = min(number(request, "content_bytes", 0), _MOST_CONTENT)
     seed = tree.open_seed()
     upper = None if seed is None else tree.open_upper()
     now = -1
     try:
-        now = tree.directory(b"")
+        now = tree.directory(path_of(request) if "path" in request else b"")
         _Comparison(link, content_bytes).directories(b"", seed, now, upper)
     finally:
         for descriptor in (seed, upper, now):

@@ -209,14 +209,17 @@ def search(
     )
 
 
-def changes(home: Path, *, content_bytes: int = 0, limit: int = 1_000_000) -> Iterator[Change]:
+def changes(
+    home: Path, *, path: str = "", content_bytes: int = 0, limit: int = 1_000_000
+) -> Iterator[Change]:
     """What differs from the seed, in path order within each directory.
 
     Costs what changed, not what there is. Content of files of at most `content_bytes` comes with
-    it. An unchanged rewrite is no change.
+    it. An unchanged rewrite is no change. `path` is where an inspecting guest has the workspace.
     """
     lines: list[Answer] = []
-    ask_lines(home, {"op": "changes", "content_bytes": content_bytes}, lines.append, most=limit)
+    request: Answer = {"op": "changes", "path": path, "content_bytes": content_bytes}
+    ask_lines(home, request, lines.append, most=limit)
     return iter([change_of(line, content_bytes) for line in lines])
 
 

@@ -225,6 +225,7 @@ class FileMethods:
         self,
         workspace_id: str,
         *,
+        against: str = "baseline",
         names_only: bool = False,
         limit_bytes: int | None = None,
     ) -> dict[str, Any]:
@@ -232,6 +233,7 @@ class FileMethods:
 
         Args:
             workspace_id: Which.
+            against: The name of a snapshot to compare with instead.
             names_only: Leave out all text.
             limit_bytes: Text beyond this is left out, and `truncated` says so.
         """
@@ -240,6 +242,7 @@ class FileMethods:
         return diff.diff(
             self._manager.workspaces,
             workspace_id,
+            against=against,
             names_only=names_only,
             limit_bytes=diff.LIMIT_BYTES if limit_bytes is None else limit_bytes,
         ).to_dict()

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from pyro_mcp.errors import InvalidInputError, NotAvailableError, WorkspaceFileError
 from pyro_mcp.machines import files
 from pyro_mcp.results.changes import DiffEntry, DiffSummary, WorkspaceDiff
-from pyro_mcp.workspaces import git_patch, line_matching
+from pyro_mcp.workspaces import git_patch, line_matching, snapshots
+from pyro_mcp.workspaces.between import between
 from pyro_mcp.workspaces.git_patch import Version
 from pyro_mcp.workspaces.naming import BASELINE
 
@@ -46,24 +47,22 @@ def diff(
     Args:
         store: All workspaces.
         workspace_id: Which.
-        against: `baseline`; named snapshots are not compared with in this version.
+        against: `baseline`, or the name of a snapshot of this workspace.
         names_only: Leave out all text patches.
         limit_bytes: Text beyond this is left out, file by file, and `truncated` says so.
 
     Raises:
         UnknownWorkspaceError: No workspace has that id.
-        NotAvailableError: `against` is something else than the baseline.
+        UnknownSnapshotError: It has no snapshot of that name.
+        NotAvailableError: Compared with a snapshot, too much changed to be compared at once.
         InvalidInputError: `limit_bytes` is negative.
     """
-    if against != BASELINE:
-        raise NotAvailableError(
-            f"A diff against the snapshot {against!r} is not available in this version",
-            hint="Diff against 'baseline'; or fork the snapshot and compare exports.",
-        )
     if limit_bytes < 0:
         raise InvalidInputError(
             "limit_bytes", f"is {limit_bytes}", hint="Use 0 or more; names_only leaves text out."
         )
+    if against.strip() != BASELINE:
+        return _diff_with_snapshot(store, workspace_id, against, names_only, limit_bytes)
     with store.using(workspace_id) as used:
         home = used.place.home
         found = list(files.changes(home))
@@ -76,6 +75,32 @@ def diff(
         else:
             entries = _patched(_Fetched(home), _shown(found), limit_bytes)
     return _result(workspace_id, entries, _special(found), started=used.started_now)
+
+
+def _diff_with_snapshot(
+    store: Store, workspace_id: str, against: str, names_only: bool, limit_bytes: int
+) -> WorkspaceDiff:
+    with snapshots.looking(store, workspace_id, against) as home:
+        saved = _with_contents(home, snapshots.LOOKING_AT, against)
+    with store.using(workspace_id) as used:
+        live = _with_contents(used.place.home, "", against)
+    found = between(saved, live)
+    shown = _shown(found)
+    if names_only:
+        entries = [_entry(change) for change in shown]
+    else:
+        entries = _patched(_Carried(), shown, limit_bytes)
+    result = _result(workspace_id, entries, _special(found), started=used.started_now)
+    return dataclasses.replace(result, against=against.strip())
+
+
+def _with_contents(home: Path, path: str, against: str) -> list[Change]:
+    if _text_bytes(files.changes(home, path=path)) > _AT_ONCE_BYTES:
+        raise NotAvailableError(
+            f"More than {_AT_ONCE_BYTES >> 20} MiB changed: too much to be compared with {against}",
+            hint="Diff against 'baseline', or fork the snapshot and compare exports.",
+        )
+    return list(files.changes(home, path=path, content_bytes=MAX_FILE_BYTES))
 
 
 def _shown(found: Iterable[Change]) -> list[Change]:

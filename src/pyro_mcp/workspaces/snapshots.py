@@ -21,7 +21,9 @@ from pyro_mcp.errors import (
     UnknownSnapshotError,
 )
 from pyro_mcp.host.files import copy_sparse
+from pyro_mcp.machines.choose import choose_engine
 from pyro_mcp.machines.files import frozen
+from pyro_mcp.machines.inspection import inspecting
 from pyro_mcp.results.snapshots import (
     ResetSummary,
     Snapshot,
@@ -36,6 +38,7 @@ from pyro_mcp.state import workspaces as rows
 from pyro_mcp.state.snapshots import SnapshotRow
 from pyro_mcp.workspaces import lifecycle, naming, recovery
 from pyro_mcp.workspaces.naming import BASELINE
+from pyro_mcp.workspaces.store import quiet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -142,6 +145,27 @@ def reset(store: Store, workspace_id: str, snapshot_name: str = BASELINE) -> Wor
         place.disk(row.generation).unlink(missing_ok=True)
     now = lifecycle.look(store, workspace_id)
     return WorkspaceResetResult(**vars(now), workspace_reset=summary)
+
+
+LOOKING_AT = protocol.WORKSPACE + protocol.WORKSPACE
+"""Where the guest of `looking` has the workspace."""
+
+
+@contextlib.contextmanager
+def looking(store: Store, workspace_id: str, snapshot_name: str) -> Iterator[Path]:
+    """A guest that only looks at a named snapshot; gives the directory to connect to."""
+    row = store.row(workspace_id)
+    place = store.place(workspace_id)
+    with place.changing():
+        entry = _find(store, workspace_id, snapshot_name)
+        with inspecting(
+            store.settings.state_dir,
+            store.find_images(row.environment, quiet),
+            choose_engine(store.engine_name),
+            data_disk=place.snapshots / entry.file,
+            seed_image=place.seed if place.seed.exists() else None,
+        ) as home:
+            yield home
 
 
 def fork(
