@@ -24,6 +24,7 @@ _NAMES = {
     "throughput": "bytes out of a guest and into it",
     "memory": "host memory of an idle machine",
     "density": "20 machines at once",
+    "workspaces": "computers that are kept: create, exec, diff, snapshot, push, export",
     "work_mix": "compilers, tests, git and more, step by step (minutes)",
 }
 _RESULTS = Path(__file__).with_name("results")
