@@ -61,13 +61,13 @@ def mount_disks() -> None:
     """The environment and what was changed of it, as one tree at ROOT."""
     system.mount(_ENVIRONMENT, "/env", "ext4", system.MS_RDONLY)
     system.mount(_DATA, "/data", "ext4", system.MS_NOATIME)
-    _directories("/data/root", "/data/workspace", "/data/work", "/data/work/root")
-    _overlay("/env", "/data/root", "/data/work/root", ROOT)
+    _directories("/data/root", "/data/workspace", "/data/workdir", "/data/workdir/root")
+    _overlay("/env", "/data/root", "/data/workdir/root", ROOT)
     _directories(_WORKSPACE)
     if os.path.exists(_SEED):  # noqa: PTH110 - pathlib costs start-up time
         system.mount(_SEED, "/seed", "ext4", system.MS_RDONLY)
-        _directories("/data/work/workspace")
-        _overlay("/seed", "/data/workspace", "/data/work/workspace", _WORKSPACE)
+        _directories("/data/workdir/workspace")
+        _overlay("/seed", "/data/workspace", "/data/workdir/workspace", _WORKSPACE)
     else:
         system.mount("/data/workspace", _WORKSPACE, None, system.MS_BIND)
 
