@@ -5,8 +5,10 @@ Images and containers are kept apart from the user's own, in a storage of the be
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
+from tempfile import gettempdir
 from typing import ClassVar, Self
 
 from benchmarks.peers.base import Peer, Tree, need
@@ -31,10 +33,12 @@ class Podman(Peer):
     def prepare(cls, tree: Tree, directory: Path) -> Self:
         """Import the tree as an image, unless that was done for the same tree."""
         storage = directory / f"podman-{cls.driver}"
+        # Podman takes no longer one than 50 characters; it is the state of what runs, no more.
+        running = Path(gettempdir()) / f"pyro-bench-{os.getuid()}-{cls.driver}"
         # fmt: off
         podman = [
             need("podman", "podman"), "--root", str(storage / "root"),
-            "--runroot", str(storage / "run"), "--storage-driver", cls.driver,
+            "--runroot", str(running), "--storage-driver", cls.driver,
             "--cgroup-manager", "cgroupfs", "--events-backend", "none", "--log-level", "error",
         ]
         # fmt: on
