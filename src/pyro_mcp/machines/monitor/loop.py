@@ -49,6 +49,8 @@ class Monitor:
         self._ending: str | None = None
         self._device: VsockDevice | None = None
         self._owner = -1
+        self._expires = float("inf")
+        self._told = False
 
     def run(self) -> str:
         """Carry the machine to its end; returns why it ended."""
@@ -108,32 +110,36 @@ class Monitor:
     def _serve(self) -> None:
         begun = time.monotonic()
         life = self._launch["life_seconds"]
-        expires = begun + life if life else float("inf")
+        if life:
+            self._expires = begun + life
         boot_ends = begun + BOOT_SECONDS
         idle_file = self._launch["idle_file"]
         idleness = Idleness(idle_file) if idle_file else None
         while self._jailed.pid:
-            deadline = expires if self._ready else min(expires, boot_ends)
+            deadline = self._expires if self._ready else min(self._expires, boot_ends)
             if self._ready and idleness is not None:
                 deadline = min(deadline, idleness.look_again_at)
             left = deadline - time.monotonic()
             if left <= 0:
-                if deadline == expires:
+                if deadline == self._expires:
                     self.end(TTL)
-                    expires = float("inf")
+                    self._expires = float("inf")
                 elif not self._ready:
                     self.end(f"the agent did not answer within {BOOT_SECONDS:.0f} s")
                     boot_ends = float("inf")
                 elif idleness is not None and idleness.is_over():
+                    idleness = None
                     self._halt()
-                    # What does not halt by itself is ended.
-                    idleness, expires = None, time.monotonic() + HALT_SECONDS
                 continue
             for key, mask in self._selector.select(None if left == float("inf") else left):
                 key.data(mask)
 
     def _halt(self) -> None:
-        """Ask the agent to flush its disks and power off, as a client would."""
+        """Ask the agent to flush its disks and power off, as a client would.
+
+        A machine that does not within `HALT_SECONDS` is ended.
+        """
+        self._expires = min(self._expires, time.monotonic() + HALT_SECONDS)
         if self._device is None:
             return
         ours, guests = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -152,7 +158,12 @@ class Monitor:
 
         def told(_mask: int) -> None:
             os.read(reader, 64)
-            self.end(SIGNAL)
+            if self._launch["kept"] and self._ready and not self._told:
+                # The host goes down, say: what the guest has not written yet is to be kept.
+                self._told = True
+                self._halt()
+            else:
+                self.end(SIGNAL)
 
         self._selector.register(reader, selectors.EVENT_READ, told)
 
