@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from contextlib import contextmanager
@@ -140,11 +141,11 @@ def build(
     Instead of being copied, a seed may be made, by a function that is given its place.
     """
     place = store.place(row.id)
-    with directory.accessing(place.home):
-        store.settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        place.home.parent.mkdir(mode=0o700, exist_ok=True)
-        place.home.mkdir(mode=0o700)
-    with place.changing():
+    with contextlib.ExitStack() as owned:
+        with directory.accessing(place.home):
+            store.settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            place.home.parent.mkdir(mode=0o700, exist_ok=True)
+            owned.enter_context(place.made())
         try:
             with directory.accessing(place.home):
                 copy_sparse(disk, place.disk(row.generation))

@@ -15,6 +15,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from contextlib import contextmanager
@@ -26,6 +27,8 @@ from pyro_mcp.machines import directory
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+_TRIES = 100
 
 
 class Place(NamedTuple):
@@ -73,26 +76,62 @@ class Place(NamedTuple):
         return self.running and self.ready.exists()
 
     @contextmanager
+    def made(self) -> Iterator[None]:
+        """Make the directory, and be alone with it as in `changing`.
+
+        Until it is locked it is nobody's, and whoever tidies may have removed it again.
+        """
+        for _ in range(_TRIES):
+            self.home.mkdir(mode=0o700, exist_ok=True)
+            descriptor = self._take_change()
+            if descriptor is None:
+                continue
+            try:
+                yield
+            finally:
+                os.close(descriptor)
+            return
+        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), str(self.home))
+
+    @contextmanager
     def changing(self) -> Iterator[None]:
         """Alone among those who start, stop, reset or remove it.
 
         Raises:
             UnknownWorkspaceError: It was removed meanwhile.
         """
+        descriptor = self._take_change()
+        if descriptor is None:
+            raise UnknownWorkspaceError(self.home.name, [])
         try:
-            descriptor = os.open(self.home / "change", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except FileNotFoundError as error:
-            raise UnknownWorkspaceError(self.home.name, []) from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
         finally:
             os.close(descriptor)
 
+    def _take_change(self) -> int | None:
+        """Lock the file `change`; None when it was removed before that."""
+        path = self.home / "change"
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:
+            return None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if os.fstat(descriptor).st_nlink:
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+        return None
+
     @contextmanager
     def in_use(self) -> Iterator[None]:
         """Hold off the end of its time to live; when done, it counts from then."""
-        descriptor = os.open(self.activity, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            descriptor = os.open(self.activity, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError as error:
+            raise UnknownWorkspaceError(self.home.name, []) from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH)
             yield
