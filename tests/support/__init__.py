@@ -3,8 +3,8 @@
 Nothing here asserts anything about pyro.
 """
 
-from tests.support.needs import needs, needs_kvm
+from tests.support.needs import needs
 from tests.support.processes import is_running
 from tests.support.waiting import until
 
-__all__ = ["is_running", "needs", "needs_kvm", "until"]
+__all__ = ["is_running", "needs", "until"]

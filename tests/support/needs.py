@@ -43,9 +43,3 @@ def needs(tool: str, *, package: str = "") -> str:
             pytrace=False,
         )
     return found
-
-
-def needs_kvm() -> None:
-    """Skip where the host has no KVM: nothing could install it."""
-    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
-        pytest.skip("this host has no usable /dev/kvm")

@@ -111,7 +111,6 @@ def boot(request: Boot, images: Images, engine: Engine, *, lock: int) -> Started
         "kept": request.kept,
         "life_seconds": request.life_seconds,
         "idle_file": None if request.idle_file is None else str(request.idle_file),
-        "remove_directory": not request.kept,
     }
     monitor = MonitorProcess.start(launch, directory=request.home, lock=lock)
     try:

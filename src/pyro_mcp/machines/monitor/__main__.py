@@ -34,7 +34,7 @@ def main() -> None:
 
     reason = Monitor(launch, jailed, Status(1)).run()
     # In any other case the owner is there, and may want to see it or start it again.
-    if launch["remove_directory"] and reason in NOBODY_LEFT:
+    if not launch["kept"] and reason in NOBODY_LEFT:
         _remove(launch["directory"])
     sys.stderr.write(f"ended: {reason}\n")
     sys.stderr.flush()
