@@ -91,7 +91,7 @@ class Redactor:
         return merged
 
     def held_back(self, data: bytes) -> int:
-        """Bytes at the end of `data` that may be the beginning of a value; at most `longest` - 1."""
+        """Bytes at the end of `data` that may begin a value; at most `longest` - 1."""
         if len(data) >= _HEAD:
             found = max((form.begun_in(data) for form in self._forms), default=0)
             if found:
