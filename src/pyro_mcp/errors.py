@@ -6,6 +6,7 @@ PyroError
 ├── UnknownMachineError, also ValueError          no such id in this process
 ├── CatalogueError, also ValueError               a user's catalogue entry that cannot be used
 ├── UnknownWorkspaceError, also ValueError        no workspace has that id
+├── UnknownToolError, also ValueError             no tool of that name is offered
 ├── UnknownSnapshotError, also ValueError         the workspace has no snapshot of that name
 ├── NameTakenError, also ValueError               a name that is in use already
 ├── PatchError, also ValueError                   a patch that cannot be read, or leads outside
@@ -18,6 +19,7 @@ PyroError
 ├── GuestStartError, also RuntimeError            the guest kernel or its agent did not come up
 ├── GuestLostError, also RuntimeError             the guest ended or stopped answering during a call
 │   └── GuestUnreachableError                     before anything was asked of it
+├── CallCancelledError, also RuntimeError         whoever made the call ended it
 ├── GuestRefusedError, also RuntimeError          the guest agent refused or failed a request
 ├── ProtocolVersionError, also RuntimeError       host and guest speak different versions
 ├── NoEngineError, also RuntimeError              nothing on this host can run a guest
@@ -101,6 +103,21 @@ class UnknownWorkspaceError(PyroError, ValueError):
         super().__init__(
             f"No workspace has the id {workspace_id!r}.",
             hint=(f"Nearest: {near}. " if near else "") + "'pyro workspace list' shows all.",
+        )
+
+
+class UnknownToolError(PyroError, ValueError):
+    """A name that no tool on offer has."""
+
+    code = "unknown_tool"
+
+    def __init__(self, name: str, known: Sequence[str]) -> None:
+        from difflib import get_close_matches  # costs start-up time, and is for this error alone
+
+        near = get_close_matches(name, known, cutoff=0.5)
+        super().__init__(
+            f"No tool is named {name!r}.",
+            hint=f"Nearest: {', '.join(near)}." if near else f"There are: {', '.join(known)}.",
         )
 
 
@@ -237,6 +254,15 @@ class GuestLostError(PyroError, RuntimeError):
 
 class GuestUnreachableError(GuestLostError):
     """The machine ended before anything was asked of it: asking again is safe."""
+
+
+class CallCancelledError(PyroError, RuntimeError):
+    """A call was ended by the one who made it; what it had started in the guest is ended too."""
+
+    code = "cancelled"
+
+    def __init__(self) -> None:
+        super().__init__("The call was cancelled.", hint="What it had started has been ended.")
 
 
 class GuestRefusedError(PyroError, RuntimeError):

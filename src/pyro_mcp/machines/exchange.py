@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import socket
 import time
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
@@ -13,8 +14,9 @@ from pyro_mcp.errors import GuestLostError, InvalidInputError
 from pyro_mcp.machines import channel
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable, Iterable
+
+    from pyro_mcp.machines.cancel import Cancel
 
     OnData = Callable[[int, bytes], None]
 
@@ -67,7 +69,11 @@ class Exchange:
         )
 
     def run(
-        self, *, within_seconds: float, silent_seconds: float | None = None
+        self,
+        *,
+        within_seconds: float,
+        silent_seconds: float | None = None,
+        cancel: Cancel | None = None,
     ) -> dict[str, object]:
         """The last frame's content.
 
@@ -76,11 +82,24 @@ class Exchange:
         Raises:
             AgentError: The agent refused or failed.
             GuestLostError: The machine ended, stopped answering or broke the protocol.
+            CallCancelledError: `cancel` was triggered first; the agent sees the connection end.
         """
         try:
-            return self._run(within_seconds, silent_seconds)
+            if cancel is None:
+                return self._run(within_seconds, silent_seconds)
+            with cancel.waking(self._hang_up):
+                try:
+                    return self._run(within_seconds, silent_seconds)
+                except GuestLostError:
+                    cancel.check()
+                    raise
         finally:
             self._close_source()
+
+    def _hang_up(self) -> None:
+        # Ends the wait in another thread, which closing the socket would not.
+        with contextlib.suppress(OSError):
+            self._client.shutdown(socket.SHUT_RDWR)
 
     def _run(self, within_seconds: float, silent_seconds: float | None) -> dict[str, object]:
         self._client.setblocking(False)

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, BinaryIO
 
 from pyro_mcp import protocol
@@ -18,6 +19,7 @@ from pyro_mcp.machines.output import BoundedOutput
 from pyro_mcp.machines.requests import CommandOutcome
 
 if TYPE_CHECKING:
+    from pyro_mcp.machines.cancel import Cancel
     from pyro_mcp.machines.requests import OnOutput
 
 
@@ -28,6 +30,7 @@ def execute(
     stdin: BinaryIO | bytes | None = None,
     on_output: OnOutput | None = None,
     output_limit: int,
+    cancel: Cancel | None = None,
 ) -> CommandOutcome:
     """Run `command` with bash in an empty directory that is removed afterwards."""
     kept = {"stdout": BoundedOutput(output_limit), "stderr": BoundedOutput(output_limit)}
@@ -43,10 +46,12 @@ def execute(
             start_new_session=True,
         )
         try:
-            timed_out = _collect(process, kept, on_output, started + timeout_seconds)
+            with nullcontext() if cancel is None else cancel.waking(lambda: _kill(process)):
+                timed_out = _collect(process, kept, on_output, started + timeout_seconds)
+            if cancel is not None:
+                cancel.check()
         finally:
-            # The leader is not reaped yet: its group's number cannot be anyone else's.
-            os.killpg(process.pid, signal.SIGKILL)
+            _kill(process)
             process.wait()
             for stream in (process.stdout, process.stderr):
                 if stream is not None:
@@ -62,6 +67,11 @@ def execute(
         stdout=kept["stdout"],
         stderr=kept["stderr"],
     )
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    # The leader is not reaped yet: its group's number cannot be anyone else's.
+    os.killpg(process.pid, signal.SIGKILL)
 
 
 def _input(stdin: BinaryIO | bytes | None) -> BinaryIO:

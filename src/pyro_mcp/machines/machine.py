@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from pyro_mcp.config import Settings
     from pyro_mcp.engines.base import Engine, LaunchPlan
+    from pyro_mcp.machines.cancel import Cancel
     from pyro_mcp.machines.monitor_process import MonitorProcess
     from pyro_mcp.machines.spec import Images, MachineSpec
 
@@ -120,6 +121,7 @@ class Machine:
         stdin: BinaryIO | bytes | None = None,
         on_output: requests.OnOutput | None = None,
         output_limit: int = OUTPUT_LIMIT_BYTES,
+        cancel: Cancel | None = None,
     ) -> requests.CommandOutcome:
         """Run one command; see `requests.execute`."""
         try:
@@ -131,6 +133,7 @@ class Machine:
                 stdin=stdin,
                 on_output=on_output,
                 output_limit=output_limit,
+                cancel=cancel,
             )
         except GuestLostError as error:
             event = self._monitor and self._monitor.next_event(within_seconds=1.0)

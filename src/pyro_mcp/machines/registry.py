@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from pyro_mcp.config import Settings
     from pyro_mcp.engines.base import Engine
+    from pyro_mcp.machines.cancel import Cancel
     from pyro_mcp.machines.requests import CommandOutcome, OnOutput
     from pyro_mcp.machines.spec import Images
 
@@ -177,6 +178,7 @@ class Registry:
         stdin: BinaryIO | bytes | None = None,
         on_output: OnOutput | None = None,
         keep_output: bool = True,
+        cancel: Cancel | None = None,
     ) -> VmExecResult:
         """Run one command, then delete the machine, whatever the command's status."""
         check_command(command)
@@ -195,6 +197,7 @@ class Registry:
                 stdin=stdin,
                 on_output=on_output,
                 output_limit=limit,
+                cancel=cancel,
             )
         finally:
             cleanup = self._delete(record, "post_exec_cleanup")

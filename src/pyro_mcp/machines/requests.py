@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from pyro_mcp.machines.cancel import Cancel
     from pyro_mcp.machines.exchange import Source
 
     OnOutput = Callable[[str, bytes], None]
@@ -53,6 +54,7 @@ def execute(
     stdin: BinaryIO | bytes | None = None,
     on_output: OnOutput | None = None,
     output_limit: int,
+    cancel: Cancel | None = None,
 ) -> CommandOutcome:
     """Run one command in the guest and wait for its end.
 
@@ -63,6 +65,7 @@ def execute(
     Raises:
         GuestLostError: The machine ended, or stopped answering, before the command did.
         GuestRefusedError: The command could not be started.
+        CallCancelledError: `cancel` was triggered.
     """
     request: dict[str, object] = {
         "op": "exec",
@@ -79,7 +82,7 @@ def execute(
         )
         within = timeout_seconds + protocol.TERM_GRACE_MS / 1000 + _GRACE_SECONDS
         try:
-            return streams.outcome(exchange.run(within_seconds=within))
+            return streams.outcome(exchange.run(within_seconds=within, cancel=cancel))
         except AgentError as error:
             hint = _HINTS.get(error.code, "'pyro doctor' checks this host.")
             raise GuestRefusedError(error.message, hint=hint) from None

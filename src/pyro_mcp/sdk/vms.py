@@ -10,6 +10,7 @@ from pyro_mcp.machines.spec import MachineSpec, check_command, check_timeout
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pyro_mcp.machines.cancel import Cancel
     from pyro_mcp.sdk.manager import VmManager
 
     OnOutput = Callable[[str, bytes], None]
@@ -36,6 +37,7 @@ class VmMethods:
         on_output: OnOutput | None = None,
         on_phase: OnPhase | None = None,
         keep_output: bool = True,
+        cancel: Cancel | None = None,
     ) -> dict[str, Any]:
         """Run one shell command in a machine that is made for it and deleted afterwards.
 
@@ -53,26 +55,32 @@ class VmMethods:
             on_output: Called with ("stdout" or "stderr", bytes) as output comes.
             on_phase: Called with a phase (build, create, start, execute) and facts about it.
             keep_output: False leaves `stdout` and `stderr` of the result empty.
+            cancel: Ends the call, the command and the machine when it is triggered.
 
         Returns:
             A `vm_exec_result`. Of each stream at most 8 MiB are kept, head and tail.
 
         Raises:
             ValueError: A parameter that cannot be used; nothing was changed.
-            RuntimeError: This host, the environment or the guest failed.
+            RuntimeError: This host, the environment or the guest failed, or it was cancelled.
         """
         check_command(command)
         check_timeout(timeout_seconds)
+        _check(cancel)
         tell = on_phase or _quiet
         machines = self._manager.machines
         spec = MachineSpec(
             environment, vcpu_count, mem_mib, ttl_seconds, network, allow_host_compat
         )
+
+        def building(phase: str, fraction: float | None) -> None:
+            _check(cancel)
+            tell("build", {"phase": phase, "fraction": fraction})
+
         tell("create", {"environment": environment})
-        vm_id = machines.create(
-            spec, progress=lambda phase, part: tell("build", {"phase": phase, "fraction": part})
-        ).vm_id
+        vm_id = machines.create(spec, progress=building).vm_id
         try:
+            _check(cancel)
             tell("start", {"vm_id": vm_id})
             machines.start(vm_id)
             tell("execute", {"vm_id": vm_id})
@@ -83,6 +91,7 @@ class VmMethods:
                 stdin=stdin,
                 on_output=on_output,
                 keep_output=keep_output,
+                cancel=cancel,
             ).to_dict()
         except BaseException:
             machines.discard(vm_id)
@@ -121,6 +130,7 @@ class VmMethods:
         timeout_seconds: int = config.DEFAULT_TIMEOUT_SECONDS,
         stdin: BinaryIO | bytes | None = None,
         on_output: OnOutput | None = None,
+        cancel: Cancel | None = None,
     ) -> dict[str, Any]:
         """Run one command in a started machine, then delete the machine.
 
@@ -129,7 +139,12 @@ class VmMethods:
             RuntimeError: It is not started, its time is over, or the guest was lost.
         """
         return self._manager.machines.execute(
-            vm_id, command, timeout_seconds=timeout_seconds, stdin=stdin, on_output=on_output
+            vm_id,
+            command,
+            timeout_seconds=timeout_seconds,
+            stdin=stdin,
+            on_output=on_output,
+            cancel=cancel,
         ).to_dict()
 
     def stop_vm(self, vm_id: str) -> dict[str, Any]:
@@ -155,3 +170,8 @@ class VmMethods:
 
 def _quiet(_phase: str, _facts: dict[str, Any]) -> None:
     return
+
+
+def _check(cancel: Cancel | None) -> None:
+    if cancel is not None:
+        cancel.check()

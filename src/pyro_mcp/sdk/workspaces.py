@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from pyro_mcp.machines.cancel import Cancel
     from pyro_mcp.sdk.manager import VmManager
 
     OnOutput = Callable[[str, bytes], None]
@@ -152,6 +153,7 @@ class WorkspaceMethods:
         stdin: BinaryIO | bytes | None = None,
         on_output: OnOutput | None = None,
         keep_output: bool = True,
+        cancel: Cancel | None = None,
     ) -> dict[str, Any]:
         """Run one shell command in a workspace and record it.
 
@@ -167,6 +169,7 @@ class WorkspaceMethods:
             stdin: The command's input; nothing when left out.
             on_output: Called with ("stdout" or "stderr", bytes) as output comes.
             keep_output: False leaves `stdout` and `stderr` of the result empty.
+            cancel: Ends the call and the command when it is triggered; nothing is recorded then.
         """
         _refuse_secrets(secret_env)
         from pyro_mcp.workspaces import commands
@@ -181,6 +184,7 @@ class WorkspaceMethods:
             stdin=stdin,
             on_output=on_output,
             keep_output=keep_output,
+            cancel=cancel,
         ).to_dict()
 
     def logs_workspace(self, workspace_id: str) -> dict[str, Any]:

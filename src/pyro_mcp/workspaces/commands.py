@@ -16,6 +16,7 @@ from pyro_mcp.state import workspaces as rows
 from pyro_mcp.state.commands import CommandRow
 
 if TYPE_CHECKING:
+    from pyro_mcp.machines.cancel import Cancel
     from pyro_mcp.machines.requests import CommandOutcome, OnOutput
     from pyro_mcp.workspaces.store import InUse, Store
 
@@ -36,10 +37,12 @@ def execute(
     stdin: BinaryIO | bytes | None = None,
     on_output: OnOutput | None = None,
     keep_output: bool = True,
+    cancel: Cancel | None = None,
 ) -> WorkspaceExecResult:
     """Run one command and record it; starts the workspace when it is stopped.
 
-    Leaving early, by an exception of any kind, ends the command and all it started.
+    Leaving early, by an exception of any kind, ends the command and all it started; it is not
+    recorded then.
     """
     check_command(command)
     check_timeout(timeout_seconds)
@@ -54,6 +57,7 @@ def execute(
             stdin=stdin,
             on_output=on_output,
             output_limit=OUTPUT_LIMIT_BYTES if keep_output else KEPT_OF_ONE,
+            cancel=cancel,
         )
 
     used, outcome = store.asking(workspace_id, ask)
