@@ -37,6 +37,7 @@ COMMANDS = {
     "run": ("run", "Run one command in a throwaway computer."),
     "workspace": ("workspace", "Manage workspaces, computers that are kept."),
     "env": ("env", "Manage environments, the systems that computers start from."),
+    "host": ("host", "Connect chat programs to pyro's tools."),
     "doctor": ("doctor", "Check what this host can do, and say how to mend the rest."),
     "demo": ("demo", "Run a small demonstration in a guest."),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from typing import TYPE_CHECKING, BinaryIO
@@ -18,12 +19,20 @@ _NO_REFLINK = frozenset(
 _CHUNK = 1 << 30
 
 
-def write_whole(path: Path, content: bytes, *, mode: int = 0o644) -> None:
-    """Replace `path` by `content`; readers see the old file or the new one, also after a crash."""
+def write_whole(
+    path: Path, content: bytes, *, mode: int = 0o644, owner: tuple[int, int] | None = None
+) -> None:
+    """Replace `path` by `content`; readers see the old file or the new one, also after a crash.
+
+    `owner` is a uid and a gid, given to it where this user may.
+    """
     fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "wb") as out:
+            if owner is not None:
+                with contextlib.suppress(PermissionError):
+                    os.fchown(descriptor, *owner)
             os.fchmod(descriptor, mode)  # whatever the umask
             out.write(content)
             out.flush()
