@@ -1,5 +1,5 @@
 """`python -m pyro_mcp` is `pyro`."""
 
-from pyro_mcp.cli.main import main
+from pyro_mcp.cli.entry import main
 
 main()

@@ -6,7 +6,6 @@ left nothing: no process, no socket, no disk.
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import signal
@@ -24,12 +23,8 @@ from tests.support.processes import descendants, is_running
 
 ROUNDS = 200
 
-_CALL = """
-import json, sys
-from pyro_mcp import Pyro
-method, args, named = json.loads(sys.argv[1])
-getattr(Pyro(), method)(*args, **named)
-"""
+FILES = 30
+"""So many are changed together, by a patch and by a push."""
 
 
 @pytest.fixture
@@ -40,11 +35,19 @@ def pyro(images: object, state_dir: Path) -> Iterator[Pyro]:
             pyro.delete_workspace(workspace["workspace_id"])
 
 
-def begin(method: str, *args: object, **named: object) -> subprocess.Popen[bytes]:
-    """Call a method of `Pyro` in a process of its own."""
-    call = json.dumps([method, args, named])
+def begin(*words: str) -> subprocess.Popen[bytes]:
+    """`pyro workspace`, in a process of its own."""
     return subprocess.Popen(
-        [sys.executable, "-c", _CALL, call], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [sys.executable, "-m", "pyro_mcp", "workspace", *words],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def patch_of(old: str, new: str) -> str:
+    """Changes every file of `patched` from one content to another."""
+    return "".join(
+        f"--- a/patched/{n}\n+++ b/patched/{n}\n@@ -1 +1 @@\n-{old}\n+{new}\n" for n in range(FILES)
     )
 
 
@@ -59,23 +62,39 @@ def kill(victim: str, caller: subprocess.Popen[bytes], others: set[int]) -> None
             os.kill(process.pid, signal.SIGKILL)
 
 
-def snapshots_of(pyro: Pyro, workspace_id: str) -> list[str]:
-    listed = pyro.list_snapshots(workspace_id)["snapshots"]
-    return [snapshot["snapshot_name"] for snapshot in listed]
+def check(pyro: Pyro, keeper: str) -> str:
+    """The one that is never deleted has its work, whole; the others answer or are gone.
 
-
-def check(pyro: Pyro, keeper: str) -> None:
-    """The one that is never deleted has its work; the others answer or are gone."""
+    Gives what the files of `patched` hold.
+    """
     listed = {w["workspace_id"] for w in pyro.list_workspaces()["workspaces"]}
     assert keeper in listed
     for workspace_id in listed:
         assert pyro.status_workspace(workspace_id)["workspace_id"] == workspace_id
-    read = pyro.exec_workspace(keeper, command="cat /etc/kept", timeout_seconds=120)
-    assert read["stdout"] == "kept\n", read
+    read = pyro.exec_workspace(
+        keeper,
+        command="cat /etc/kept; for set in patched pushed; do cat $set/* | uniq -c; done",
+        timeout_seconds=120,
+    )
+    assert read["exit_code"] == 0, read
+    kept, patched, pushed = read["stdout"].splitlines()
+    assert kept == "kept"
+    assert [line.split()[0] for line in (patched, pushed)] == [str(FILES), str(FILES)], read
+    changed = {entry["path"].split("/")[0] for entry in pyro.diff_workspace(keeper)["entries"]}
+    assert {"patched", "pushed"} <= changed <= {"patched", "pushed", "f"}
+    return str(patched.split()[1])
+
+
+def fill(folder: Path, content: str) -> Path:
+    """The directory that is pushed."""
+    folder.mkdir(exist_ok=True)
+    for n in range(FILES):
+        (folder / str(n)).write_text(f"{content}\n")
+    return folder
 
 
 def test_killed_at_random_points_nothing_is_lost_and_nothing_is_left(
-    pyro: Pyro, state_dir: Path
+    pyro: Pyro, state_dir: Path, tmp_path: Path
 ) -> None:
     others_machines = {process.pid for process in descendants(os.getpid())}
     seed = random.randrange(2**32)
@@ -84,8 +103,11 @@ def test_killed_at_random_points_nothing_is_lost_and_nothing_is_left(
     keeper = str(
         pyro.create_workspace(environment="debian:12", mem_mib=256, ttl_seconds=0)["workspace_id"]
     )
+    pyro.push_workspace_sync(keeper, fill(tmp_path / "patched", "0"), dest="/workspace/patched")
+    pyro.push_workspace_sync(keeper, fill(tmp_path / "pushed", "0"), dest="/workspace/pushed")
     pyro.exec_workspace(keeper, command="echo kept > /etc/kept; sync", timeout_seconds=60)
     pyro.create_snapshot(keeper, "base")
+    patched = check(pyro, keeper)
 
     for number in range(ROUNDS):
         others = [
@@ -93,25 +115,31 @@ def test_killed_at_random_points_nothing_is_lost_and_nothing_is_left(
             for w in pyro.list_workspaces()["workspaces"]
             if w["workspace_id"] != keeper
         ]
-        calls: list[tuple[str, list[object], dict[str, object]]] = [
-            ("create_workspace", [], {"environment": "debian:12", "mem_mib": 256}),
-            ("create_snapshot", [keeper, f"s{number}"], {}),
-            ("reset_workspace", [keeper], {"snapshot": "base"}),
-            ("fork_workspace", [keeper], {}),
-            ("stop_workspace", [keeper], {}),
-            ("exec_workspace", [keeper], {"command": "date > f; sync", "timeout_seconds": 60}),
+        fill(tmp_path / "pushed", str(number))
+        (tmp_path / "patch").write_text(patch_of(patched, str(number)))
+        calls = [
+            ["create", "debian:12", "--mem-mib", "256"],
+            ["snapshot", "create", keeper, f"s{number}"],
+            ["reset", keeper, "--snapshot", "base"],
+            ["fork", keeper],
+            ["stop", keeper],
+            ["exec", keeper, "--", "sh", "-c", "date > f; sync"],
+            ["export", keeper, "patched", "--output", str(tmp_path / f"out{number}")],
+            *2 * [["patch", "apply", keeper, "--patch-file", str(tmp_path / "patch")]],
+            *2 * [["sync", "push", keeper, str(tmp_path / "pushed"), "--dest", "pushed"]],
         ]
         if others:
-            calls += 2 * [("delete_workspace", [chance.choice(others)], {})]
-        method, args, named = chance.choice(calls)
-        caller = begin(method, *args, **named)
+            calls += 2 * [["delete", chance.choice(others)]]
+        caller = begin(*chance.choice(calls))
         time.sleep(chance.uniform(0.05, 0.7))
         kill(chance.choice(["caller", "caller", "monitor", "kernel"]), caller, others_machines)
         caller.wait(120)
 
-        check(pyro, keeper)
+        patched = check(pyro, keeper)
 
     for workspace in pyro.list_workspaces()["workspaces"]:
         pyro.delete_workspace(workspace["workspace_id"])
     assert list((state_dir / "workspaces").iterdir()) == []
+    for out in tmp_path.glob("out*"):
+        assert len(list(out.iterdir())) == FILES
     until(lambda: not descendants(os.getpid(), without=others_machines))

@@ -8,14 +8,19 @@ import tarfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from pyro_mcp.errors import GuestLostError, WorkspaceFileError
-from pyro_mcp.guest import fileimport
+from pyro_mcp.guest import fileswitch
+from pyro_mcp.guest.fileswitch import Staging
 from pyro_mcp.guest.filetree import STAGING
 from pyro_mcp.machines import file_answers, files
 from tests.guest.file_host import FileHost
+
+if TYPE_CHECKING:
+    from pyro_mcp.guest.filelink import Link
 
 HOSTILE_NAMES = [
     "plain",
@@ -371,30 +376,33 @@ def test_a_source_that_breaks_leaves_the_workspace_as_it_was(host: FileHost) -> 
     assert list(host.workspace.iterdir()) == []
 
 
-def test_an_import_that_the_machines_end_cut_off_is_undone(host: FileHost) -> None:
-    """As if the power went after half of the renames: nobody could take them back."""
-    for name in ("a/old", "b/old", "z"):
+@pytest.mark.parametrize("taken", range(7))
+def test_what_the_machines_end_cut_off_is_undone(host: FileHost, taken: int) -> None:
+    """As if the power went after so many of the renames: nobody could take them back."""
+    for name in ("a/old", "a/gone", "full/deep/x", "z"):
         files.write_file(host.home, name, b"old")
     before = snapshot(host.workspace)
-    staging = os.fsdecode(STAGING) + "0123456789ab"
-    new = host.workspace / staging / "new"
-    for name in ("a/old", "a/new", "b/old", "fresh/deep", "z"):
+    tree = host.tree()
+    staging = Staging(cast("Link", None), tree)  # a link is for what it cannot make
+    new = host.workspace / os.fsdecode(staging._name) / "new"
+    for name in ("a/old", "fresh/deep", "full", "z"):
         (new / name).parent.mkdir(parents=True, exist_ok=True)
         (new / name).write_text("new")
-    root = os.open(host.workspace, os.O_RDONLY)
-    top = os.open(host.workspace / staging, os.O_RDONLY)
-    new_folder = os.open(new, os.O_RDONLY)
-    steps: list[fileimport.Step] = []
-    fileimport._plan(new_folder, root, b"", {}, steps)
-    fileimport._write_journal(top, steps)
-    half = steps[: len(steps) // 2 + 1]
-    fileimport._carry_out(new_folder, root, half, {}, [])
-    assert snapshot(host.workspace) != before
+    steps: list[fileswitch.Step] = [
+        ("remove", "a/gone", 0, 0),
+        ("remove", "full", 1, 0),
+        ("exchange", "a/old", (new / "a/old").stat().st_ino, 0),
+        ("move", "fresh", 0, 0),
+        ("move", "full", 0, 0),
+        ("exchange", "z", (new / "z").stat().st_ino, 0),
+    ]
 
-    fileimport.recover(root)
+    fileswitch._write_journal(staging._top, steps)
+    staging.carry_out(steps[:taken], [], dresses={})
+    fileswitch.recover(staging.root)
 
-    for descriptor in (root, top, new_folder):
-        os.close(descriptor)
+    staging._close()
+    tree.close()
     assert snapshot(host.workspace) == before
 
 
@@ -403,6 +411,7 @@ def test_an_import_that_the_machines_end_cut_off_is_undone(host: FileHost) -> No
     [
         '{"steps":[["move","../outside/secret",0,0]]}',
         '{"steps":[["move","link/secret",0,0],["dress","link",0,0],["exchange","link/secret",1,0]]}',
+        '{"steps":[["remove","link/made",0,0],["remove","../made",0,0]]}',
         '{"steps":[["dress","folder",' + "9" * 30 + ",0]]}",
         '{"steps":[["dress","folder",1e999,{}],7]}',
         '{"steps":{"a":1}}',
@@ -416,12 +425,14 @@ def test_a_forged_journal_reaches_nothing_and_stops_no_start(
     """A command can leave one behind: at the next start it must do no harm."""
     staging = host.workspace / (os.fsdecode(STAGING) + "forged")
     (staging / "new").mkdir(parents=True)
+    (staging / "old").mkdir()
+    (staging / "old" / "0").write_text("moved")
     (host.workspace / "folder").mkdir()
     (host.workspace / "link").symlink_to("../outside")
     (staging / "journal").write_text(journal)
     root = os.open(host.workspace, os.O_RDONLY)
 
-    fileimport.recover(root)
+    fileswitch.recover(root)
 
     os.close(root)
     assert [path.name for path in outside.iterdir()] == ["secret"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import stat
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,10 @@ class HostTree:
             found[path] = Found(kind, stat.S_IMODE(status.st_mode), status.st_size, status.st_mtime)
         return found
 
+    def below(self, path: str) -> list[str]:
+        """All files and symlinks below a directory."""
+        return [str(leaf.relative_to(self.root)) for leaf in _leaves(self.root / path)]
+
     def read(self, path: str) -> bytes:
         """A file's content, a symlink's target."""
         file = self.root / path
@@ -43,8 +48,11 @@ class HostTree:
     def take(self, plan: Plan) -> None:
         """Take all steps."""
         for step in plan.steps:
-            if step.before is not None:
+            if step.before is not None and step.before.kind != "directory":
                 (self.root / step.path).unlink()
+        for step in plan.steps:
+            if step.before is not None and step.before.kind == "directory":
+                shutil.rmtree(self.root / step.path)
         for step in plan.steps:
             if step.after is not None:
                 write(self.root, step.path, step.after.content, step.after.mode, step.after.symlink)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import gzip
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from pyro_mcp.config import STATE_VARIABLE
 from pyro_mcp.errors import (
     ExportRefusedError,
     InvalidInputError,
@@ -19,6 +23,7 @@ from pyro_mcp.machines.spec import Images
 from pyro_mcp.sdk.manager import VmManager
 from pyro_mcp.workspaces import commands, export, lifecycle, sync
 from pyro_mcp.workspaces.store import Store
+from tests.support import until
 from tests.support.tars import listed
 
 _FILL = """
@@ -126,6 +131,31 @@ def test_more_than_the_limit_is_refused(kept: tuple[Store, str], tmp_path: Path)
         export.export(*kept, "big", output_path=tmp_path / "out", limit_bytes=100_000)
 
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_export_left_goes_with_the_next_one_there(
+    kept: tuple[Store, str], tmp_path: Path
+) -> None:
+    """And what a living one is writing stays."""
+    call = (
+        "import sys, pathlib; from pyro_mcp import Pyro\n"
+        "Pyro().export_workspace(sys.argv[1], 'large', output_path=pathlib.Path(sys.argv[2]))"
+    )
+    commands.execute(*kept, command="head -c 900M /dev/zero > large", timeout_seconds=60)
+    environment = {**os.environ, STATE_VARIABLE: str(kept[0].settings.state_dir)}
+    words = [sys.executable, "-c", call, kept[1], str(tmp_path / "large")]
+    with subprocess.Popen(words, env=environment) as exporting:
+        until(lambda: list(tmp_path.glob(".pyro-*.part/tree/*")))
+        exporting.send_signal(signal.SIGSTOP)
+        export.export(*kept, "big", output_path=tmp_path / "beside")
+        assert list(tmp_path.glob(".pyro-*.part"))
+        exporting.kill()
+    assert list(tmp_path.glob(".pyro-*.part"))
+
+    export.export(*kept, "big", output_path=tmp_path / "next")
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["beside", "next"]
+    commands.execute(*kept, command="rm large", timeout_seconds=60)
 
 
 def test_a_dangling_link_is_not_written_through(kept: tuple[Store, str], tmp_path: Path) -> None:

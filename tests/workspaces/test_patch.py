@@ -56,6 +56,8 @@ def project(
     write(seed, "run.sh", b"#!/bin/sh\necho one\n", 0o755)
     write(seed, "old name", b"content\n")
     write(seed, "gone", b"gone\n")
+    write(seed, "block/deep/x", b"f\n")
+    write(seed, "block/y", b"g\n")
     write(seed, "link", b"run.sh", symlink=True)
     write(seed, "out", b"/etc", symlink=True)
     store = VmManager().workspaces
@@ -159,6 +161,45 @@ def test_a_file_makes_way_for_a_directory(project: Project) -> None:
     )
 
     assert project.run("cat lane/x way/y") == "x\ny\n"
+
+
+def test_a_directory_makes_way_for_a_file(project: Project) -> None:
+    """Also one that came with the seed, and directories in it that are left empty."""
+    project.run("cp -r block pile; echo stays > block/z")
+    text = "".join(
+        f"--- /dev/null\n+++ b/{name}\n@@ -0,0 +1 @@\n+file\n"
+        f"--- a/{name}/deep/x\n+++ /dev/null\n@@ -1 +0,0 @@\n-f\n"
+        f"--- a/{name}/y\n+++ /dev/null\n@@ -1 +0,0 @@\n-g\n"
+        for name in ("block", "pile")
+    )
+
+    with pytest.raises(PatchConflictError, match="leaves 'block/z' in it"):
+        project.apply(text)
+    project.run("rm block/z")
+    statuses = project.apply(text)
+
+    assert statuses["/workspace/block"] == "added"
+    assert project.run("cat block pile") == "file\nfile\n"
+
+
+def test_a_directory_that_got_a_file_meanwhile_stays(project: Project) -> None:
+    project.run("mkdir filled; echo f > filled/x; echo g > filled/late")
+    home = project.store.place(project.id).home
+    there = file_sets.look(home, ["filled/x"])
+    before = project.whole()
+
+    with pytest.raises(WorkspaceFileError, match="filled/late is in the way of a file"):
+        file_sets.commit(
+            home,
+            [
+                file_sets.Step(
+                    path="filled", before=None, kind="file", content=b"A", replaces_directory=True
+                ),
+                file_sets.Step(path="filled/x", before=there["filled/x"].mtime, kind=None),
+            ],
+        )
+
+    assert project.whole() == before
 
 
 def test_a_patch_that_fits_in_part_changes_nothing(project: Project) -> None:

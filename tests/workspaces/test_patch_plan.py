@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -37,6 +39,22 @@ def tree(tmp_path: Path) -> HostTree:
     write(root, "run.sh", b"#!/bin/sh\n", 0o755)
     write(root, "dir/other", b"one\n")
     return HostTree(root)
+
+
+def git_diff(folder: Path, *options: str) -> str:
+    """What `git diff` says of `old` and `new` in a directory."""
+    with_both = folder / "git"
+    run = partial(subprocess.run, check=True, capture_output=True, text=True)
+    git = [needs("git"), "-C", str(with_both), "-c", "user.name=a", "-c", "user.email=a@b"]
+    shutil.copytree(folder / "old", with_both)
+    for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "old"]):
+        run([*git, *command])
+    for path in with_both.iterdir():
+        if path.name != ".git":
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    shutil.copytree(folder / "new", with_both, dirs_exist_ok=True)
+    run([*git, "add", "-A"])
+    return run([*git, "diff", "--cached", *options]).stdout
 
 
 def text_of(tree: HostTree, path: str) -> bytes:
@@ -117,6 +135,41 @@ def test_two_files_exchange_their_names(tree: HostTree) -> None:
     )
 
     assert (text_of(tree, "a"), text_of(tree, "b")) == (b"b\n", b"a\n")
+
+
+@pytest.mark.parametrize("renamed", [False, True])
+def test_what_git_writes_where_a_file_and_a_directory_change_places(
+    tmp_path: Path, renamed: bool
+) -> None:
+    """With and without renames recognised; git names the file before what is below it."""
+    old = {"a": b"a\n" * 9, "dir/one": b"1\n" * 9, "dir/deep/two": b"2\n" * 9}
+    new = {"a/one": b"1\n" * 9, "a/more/a": b"a\n" * 9, "dir": b"2\n" * 9}
+    for side, files in (("old", old), ("new", new)):
+        for path, file in files.items():
+            write(tmp_path / side, path, file)
+    text = git_diff(tmp_path, *(["-M"] if renamed else ["--no-renames"]))
+
+    HostTree(tmp_path / "old").patched(text)
+
+    assert content(tmp_path / "old") == content(tmp_path / "new")
+
+
+def test_a_directory_stays_when_the_patch_leaves_something_in_it(tree: HostTree) -> None:
+    write(tree.root, "dir/kept", b"kept\n")
+
+    with pytest.raises(PatchConflictError, match="'dir' is a directory, and the patch leaves"):
+        tree.patched(
+            "--- /dev/null\n+++ b/dir\n@@ -0,0 +1 @@\n+a\n"
+            "--- a/dir/other\n+++ /dev/null\n@@ -1 +0,0 @@\n-one\n"
+        )
+
+
+def test_two_that_would_need_one_place_are_refused(tree: HostTree) -> None:
+    with pytest.raises(PatchConflictError, match="'x/y' lies below 'x', a file"):
+        tree.patched(
+            "--- /dev/null\n+++ b/x/y\n@@ -0,0 +1 @@\n+a\n"
+            "--- /dev/null\n+++ b/x\n@@ -0,0 +1 @@\n+a\n"
+        )
 
 
 def test_lines_keep_their_carriage_returns(tree: HostTree) -> None:

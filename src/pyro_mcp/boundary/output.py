@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import os
+import re
 import secrets
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,6 +23,7 @@ _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1  # linux/fs.h
 _NOT_KNOWN = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 _CHECK_EVERY = 64 << 20
+_PART = re.compile(r"\.pyro-[0-9a-f]{12}\.part")
 
 
 def free_place(parameter: str, given: str | Path) -> Path:
@@ -53,16 +56,17 @@ def free_place(parameter: str, given: str | Path) -> Path:
 def scratch(parameter: str, target: Path) -> Iterator[Path]:
     """A directory beside `target` that nobody else can enter, gone after the block.
 
-    Missing parents are made, and are removed again when the block fails.
+    Missing parents are made, and are removed again when the block fails. What a killed process
+    has left beside `target` goes too.
 
     Raises:
         InvalidInputError: It cannot be made there.
     """
     made = _missing(target.parent)
-    place = target.with_name(f".pyro-{secrets.token_hex(6)}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        place.mkdir(mode=0o700)
+        _remove_abandoned(target.parent)
+        place, lock = _owned(target)
     except OSError as error:
         raise InvalidInputError(
             parameter,
@@ -77,7 +81,45 @@ def scratch(parameter: str, target: Path) -> Iterator[Path]:
             with suppress(OSError):  # somebody else uses it by now
                 folder.rmdir()
         raise
-    remove_tree(place)
+    else:
+        remove_tree(place)
+    finally:
+        os.close(lock)
+
+
+def _owned(target: Path) -> tuple[Path, int]:
+    """A new directory, and the descriptor whose lock says that its owner lives."""
+    while True:
+        place = target.with_name(f".pyro-{secrets.token_hex(6)}.part")
+        place.mkdir(mode=0o700)
+        lock = _open(place)
+        with suppress(OSError):  # without locks on that file system nobody tidies either
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        if os.fstat(lock).st_nlink:
+            return place, lock
+        os.close(lock)  # taken for abandoned before it was locked
+
+
+def _remove_abandoned(folder: Path) -> None:
+    for entry in os.scandir(folder):
+        if not _PART.fullmatch(entry.name):
+            continue
+        try:
+            lock = _open(entry.path)
+        except OSError:
+            continue  # somebody else's, or gone
+        try:
+            if os.fstat(lock).st_uid == os.geteuid():
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                remove_tree(Path(entry.path))
+        except OSError:
+            continue  # being written, or being removed by another
+        finally:
+            os.close(lock)
+
+
+def _open(folder: Path | str) -> int:
+    return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
 
 
 def _missing(folder: Path) -> list[Path]:

@@ -67,10 +67,12 @@ def root() -> None:
 
 
 def main() -> NoReturn:
-    """The console script."""
+    """Run the command that the words of this process name, and end it."""
     _occupy_standard_descriptors()
     output.take_over_text()
     try:
+        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # see `entry`
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         for number in _SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup(1) wants it
                 signal.signal(number, _end)

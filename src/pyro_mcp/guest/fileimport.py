@@ -1,59 +1,39 @@
 """An archive into the workspace: all of it, or nothing.
 
-It is unpacked whole into a staging directory at the workspace's top, the one place from which a
-rename into an overlay is possible. Then each part is switched in by one rename: what is new is
-moved, what replaces something is exchanged with it. A journal in the staging directory says what
-is being done, so that an import cut off by the end of the machine is undone at the next start.
+It is unpacked whole into a staging directory, and then switched in (`fileswitch`).
 """
 
 from __future__ import annotations
 
-import _json
 import os
 import stat
 
 from pyro_mcp import protocol
-from pyro_mcp.guest import filetree, system
+from pyro_mcp.guest import filetree
+from pyro_mcp.guest.fileswitch import DRESS, EXCHANGE, MOVE, Folders, Staging
 from pyro_mcp.guest.filetree import STAGING, open_child
 from pyro_mcp.guest.filework import path_of
-from pyro_mcp.guest.plain_json import decode
 from pyro_mcp.guest.requests import RefusedError
 from pyro_mcp.guest.tarblocks import Member, Reader, bad_archive
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pyro_mcp.guest.filelink import Link
+    from pyro_mcp.guest.fileswitch import Step
     from pyro_mcp.guest.filetree import Tree
 
-    Step = tuple[str, str, int, int]
-
-_NEW, _JOURNAL = b"new", b"journal"
-_MOVE, _EXCHANGE, _DRESS = "move", "exchange", "dress"
 _FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _MOST_NAMED = 100
-_MOST_JOURNAL = 32 * 1024 * 1024
 
 
 def import_tar(link: Link, tree: Tree, request: dict[str, object]) -> dict[str, object]:
     """`import_tar`: see the module."""
     dest = path_of(request)
-    staging = STAGING + os.urandom(6).hex().encode()
-    root = tree.directory(b"")
-    try:
-        os.mkdir(staging, 0o700, dir_fd=root)
-        try:
-            top = open_child(root, staging)
-            try:
-                unpacked = _stage(link, top, dest)
-                _switch(top, root, unpacked.directories)
-            finally:
-                os.close(top)
-        finally:
-            filetree.remove_below(root, staging)
-    finally:
-        os.close(root)
+    with Staging(link, tree) as staging:
+        unpacked = _unpack(link, staging.new, dest)
+        steps: list[Step] = []
+        _plan(staging.new, staging.root, b"", unpacked.directories, steps)
+        staging.switch(steps, dresses=unpacked.directories)
     return {
         "entries": unpacked.entries,
         "bytes": unpacked.content,
@@ -63,73 +43,23 @@ def import_tar(link: Link, tree: Tree, request: dict[str, object]) -> dict[str, 
     }
 
 
-def recover(root: int) -> None:
-    """Undo the imports that the end of the machine cut off; the workspace is not in use yet."""
-    for name in map(os.fsencode, os.listdir(root)):
-        if not name.startswith(STAGING):
-            continue
-        try:
-            top = open_child(root, name)
-            try:
-                steps = _read_journal(top)
-                if steps:
-                    new = open_child(top, _NEW)
-                    try:
-                        _undo(new, root, steps)
-                    finally:
-                        os.close(new)
-            finally:
-                os.close(top)
-            filetree.remove_below(root, name)
-        except Exception:  # noqa: BLE001 - a command may have forged it, and we must start
-            continue
-
-
-def _stage(link: Link, top: int, dest: bytes) -> _Unpacked:
-    os.mkdir(_NEW, 0o755, dir_fd=top)
-    new = open_child(top, _NEW)
+def _unpack(link: Link, new: int, dest: bytes) -> _Unpacked:
+    unpacked = _Unpacked(new, dest)
     try:
-        unpacked = _Unpacked(new, dest)
-        try:
-            reader = Reader(link.input)
-            for member in reader.members():
-                unpacked.add(member, reader)
-            reader.finish()
-            unpacked.dress()
-        except (RefusedError, OSError):
-            link.drain()
-            raise
-        finally:
-            unpacked.close()
+        unpacked.begin()
+        reader = Reader(link.input)
+        for member in reader.members():
+            unpacked.add(member, reader)
+        reader.finish()
+        unpacked.dress()
+    except (RefusedError, OSError):
+        link.drain()
+        raise
     finally:
-        os.close(new)
+        unpacked.close()
     # What is switched in must not turn out empty should the machine end before it is written.
     os.sync()
     return unpacked
-
-
-class _Folders:
-    """Directories below one, by path, the last one kept open."""
-
-    def __init__(self, root: int, *, make: bool = False) -> None:
-        self._root = root
-        self._make = make
-        self._path: bytes | None = None
-        self._folder = -1
-
-    def __call__(self, path: bytes) -> int:
-        if path != self._path:
-            self.close()
-            open_directory = filetree.made_beneath if self._make else filetree.open_beneath
-            self._folder = open_directory(self._root, path)
-            self._path = path
-        return self._folder
-
-    def close(self) -> None:
-        """Give back what is open."""
-        if self._path is not None:
-            self._path = None
-            os.close(self._folder)
 
 
 class _Unpacked:
@@ -137,15 +67,18 @@ class _Unpacked:
 
     def __init__(self, new: int, dest: bytes) -> None:
         self._dest = dest
-        self._folders = _Folders(new, make=True)
-        if dest:
-            self._folders(dest)
+        self._folders = Folders(new, make=True)
         self.directories: dict[bytes, tuple[int, int]] = {}
         """Mode and time of those the archive has; others are made only where missing."""
         self.entries = 0
         self.content = 0
         self.skipped: list[str] = []
         self.skipped_count = 0
+
+    def begin(self) -> None:
+        """Make the directory that it is for."""
+        if self._dest:
+            self._folders(self._dest)
 
     def add(self, member: Member, reader: Reader) -> None:
         """Unpack one member."""
@@ -246,32 +179,6 @@ def _place(dest: bytes, name: bytes) -> bytes:
     return b"/".join(parts)
 
 
-def _switch(top: int, root: int, directories: dict[bytes, tuple[int, int]]) -> None:
-    new = open_child(top, _NEW)
-    try:
-        steps: list[Step] = []
-        target = os.dup(root)
-        try:
-            _plan(new, target, b"", directories, steps)
-        finally:
-            os.close(target)
-        _write_journal(top, steps)
-        done: list[Step] = []
-        try:
-            _carry_out(new, root, steps, directories, done)
-        except BaseException as error:
-            _undo(new, root, done)
-            if isinstance(error, FileExistsError | FileNotFoundError):
-                raise RefusedError(
-                    protocol.ERROR_CONFLICT, "something else changed the same files meanwhile"
-                ) from None
-            raise
-        # From here on it is done: without its journal it is not undone.
-        os.unlink(_JOURNAL, dir_fd=top)
-    finally:
-        os.close(new)
-
-
 def _plan(
     new: int,
     old: int,
@@ -286,7 +193,7 @@ def _plan(
         try:
             there = os.stat(name, dir_fd=old, follow_symlinks=False)
         except FileNotFoundError:
-            steps.append((_MOVE, os.fsdecode(where), 0, 0))
+            steps.append((MOVE, os.fsdecode(where), 0, 0))
             continue
         kind, former = filetree.kind_of(fresh.st_mode), filetree.kind_of(there.st_mode)
         if kind != former:
@@ -297,7 +204,7 @@ def _plan(
                 f"and {what[kind]} in what is brought in",
             )
         if kind != "directory":
-            steps.append((_EXCHANGE, os.fsdecode(where), fresh.st_ino, 0))
+            steps.append((EXCHANGE, os.fsdecode(where), fresh.st_ino, 0))
             continue
         below = open_child(new, name)
         try:
@@ -310,101 +217,4 @@ def _plan(
             os.close(below)
         if where in directories:
             mode = stat.S_IMODE(there.st_mode)
-            steps.append((_DRESS, os.fsdecode(where), mode, there.st_mtime_ns))
-
-
-def _carry_out(
-    new: int,
-    root: int,
-    steps: list[Step],
-    directories: dict[bytes, tuple[int, int]],
-    done: list[Step],
-) -> None:
-    sources, targets = _Folders(new), _Folders(root)
-    try:
-        for step in steps:
-            kind, text, _, _ = step
-            path = os.fsencode(text)
-            if kind == _DRESS:
-                folder = targets(path)
-                done.append(step)
-                mode, mtime = directories[path]
-                os.fchmod(folder, mode)
-                os.utime(folder, ns=(mtime, mtime))
-                continue
-            above, _, name = path.rpartition(b"/")
-            flags = system.RENAME_NOREPLACE if kind == _MOVE else system.RENAME_EXCHANGE
-            system.renameat2(sources(above), name, targets(above), name, flags)
-            done.append(step)
-    finally:
-        sources.close()
-        targets.close()
-
-
-def _undo(new: int, root: int, steps: list[Step]) -> None:
-    """Take back those of the steps that were carried out, the last one first."""
-    sources, targets = _Folders(new), _Folders(root)
-    try:
-        for kind, text, number, mtime in reversed(steps):
-            path = os.fsencode(text)
-            above, _, name = path.rpartition(b"/")
-            try:
-                if kind == _DRESS:
-                    folder = targets(path)
-                    os.fchmod(folder, number)
-                    os.utime(folder, ns=(mtime, mtime))
-                elif kind == _MOVE:
-                    flags = system.RENAME_NOREPLACE
-                    system.renameat2(targets(above), name, sources(above), name, flags)
-                elif _inode(targets(above), name) == number:
-                    flags = system.RENAME_EXCHANGE
-                    system.renameat2(targets(above), name, sources(above), name, flags)
-            except OSError:
-                continue  # not carried out, or removed by a command since
-    finally:
-        sources.close()
-        targets.close()
-
-
-def _inode(folder: int, name: bytes) -> int:
-    return os.stat(name, dir_fd=folder, follow_symlinks=False).st_ino
-
-
-def _write_journal(top: int, steps: list[Step]) -> None:
-    encode: Callable[[str], str] = _json.encode_basestring_ascii
-    lines = (f'["{kind}",{encode(path)},{number},{mtime}]' for kind, path, number, mtime in steps)
-    data = memoryview(f'{{"steps":[{",".join(lines)}]}}'.encode())
-    if len(data) > _MOST_JOURNAL:
-        raise RefusedError(protocol.ERROR_CONFLICT, "too many files would be replaced at once")
-    descriptor = os.open(_JOURNAL, _FILE, 0o600, dir_fd=top)
-    try:
-        while data:
-            data = data[os.write(descriptor, data) :]
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _read_journal(top: int) -> list[Step]:
-    try:
-        descriptor = os.open(_JOURNAL, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=top)
-    except FileNotFoundError:
-        return []
-    try:
-        if os.fstat(descriptor).st_size > _MOST_JOURNAL:
-            return []
-        with open(descriptor, "rb", closefd=False) as file:
-            found = decode(file.read()).get("steps")
-        if not isinstance(found, list):
-            return []
-        steps: list[Step] = []
-        for kind, path, number, mtime in found:
-            if not filetree.relative(path):
-                return []
-            steps.append((str(kind), str(path), int(number), int(mtime)))
-    except (RefusedError, TypeError, ValueError):
-        # Not whole: nothing was switched yet.
-        return []
-    finally:
-        os.close(descriptor)
-    return steps
+            steps.append((DRESS, os.fsdecode(where), mode, there.st_mtime_ns))

@@ -6,19 +6,22 @@ import os
 import stat
 
 from pyro_mcp import protocol
-from pyro_mcp.guest import filetree, system
-from pyro_mcp.guest.filetree import Tree, entry
+from pyro_mcp.guest import filetree
+from pyro_mcp.guest.fileops import walk
+from pyro_mcp.guest.fileswitch import EXCHANGE, MOVE, REMOVE, Folders, Staging
+from pyro_mcp.guest.filetree import Tree, entry, open_beneath, open_child
 from pyro_mcp.guest.requests import RefusedError, bad_request, decode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pyro_mcp.guest.filelink import Link
+    from pyro_mcp.guest.fileswitch import Step
 
 _ABSENT = (FileNotFoundError, NotADirectoryError)
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _LONGEST_STEP = 64 * 1024
+_FLUSHED_ALONE = 16
+"""More files than that are flushed together with everything else that is to be written."""
 
 
 def look(link: Link, tree: Tree, request: dict[str, object]) -> dict[str, object]:
@@ -44,27 +47,15 @@ def look(link: Link, tree: Tree, request: dict[str, object]) -> dict[str, object
 def commit(link: Link, tree: Tree, _request: dict[str, object]) -> dict[str, object]:
     """`commit`: steps, each of which replaces, makes or removes one file or link.
 
-    All contents are on the disk before the first step; a step that fails undoes those before it.
+    They are switched in as an import is (`fileswitch`): all, or none.
     """
-    staging = filetree.STAGING + os.urandom(8).hex().encode()
-    try:
-        os.mkdir(staging, 0o700, dir_fd=tree.root)
-    except OSError:
-        link.drain()
-        raise
-    stage = -1
-    try:
-        stage = filetree.open_child(tree.root, staging)
-        steps = _received(link, stage)
-        with _Undoing() as undoing:
-            for number, step in enumerate(steps):
-                _take(tree, stage, number, step, undoing)
-            undoing.forget()
-        return {"steps": len(steps)}
-    finally:
-        if stage >= 0:
-            os.close(stage)
-        filetree.remove_below(tree.root, staging)
+    with Staging(link, tree) as staging:
+        steps = _received(link, staging.new)
+        plan = _Plan(staging, tree)
+        for step in steps:
+            plan.add(step)
+        staging.switch(plan.steps, check=plan.check)
+    return {"steps": len(steps)}
 
 
 class _Step:
@@ -72,6 +63,7 @@ class _Step:
         self.path = filetree.relative(fields.get("path"))
         self.mtime = fields.get("mtime")
         self.kind = fields.get("kind")
+        self.replaces_directory = fields.get("replaces_directory") is True
         mode, size = fields.get("mode", 0), fields.get("size_bytes", 0)
         if (
             type(mode) is not int
@@ -85,28 +77,38 @@ class _Step:
         self.size = size
 
 
-def _received(link: Link, stage: int) -> list[_Step]:
-    """Contents, as files of the staging directory named by their step's number."""
+def _received(link: Link, new: int) -> list[_Step]:
+    """The steps; their contents are on the disk, under their paths below `new`."""
     source = _Input(link)
     steps: list[_Step] = []
+    folders = Folders(new, make=True)
     try:
         while line := source.line():
             step = _Step(decode(line))
-            name = b"new%d" % len(steps)
+            above, _, name = step.path.rpartition(b"/")
+            if not name:
+                raise RefusedError(protocol.ERROR_IS_DIRECTORY, "/workspace itself is no file")
             if step.kind == "symlink":
-                os.symlink(source.all(step.size), name, dir_fd=stage)
+                os.symlink(source.all(step.size), name, dir_fd=folders(above))
             elif step.kind == "file":
-                descriptor = os.open(name, _NEW_FILE, 0o600, dir_fd=stage)
+                descriptor = os.open(name, _NEW_FILE, 0o600, dir_fd=folders(above))
                 try:
                     source.copy(step.size, descriptor)
                     os.chmod(descriptor, step.mode)  # noqa: PTH101
+                    if len(steps) < _FLUSHED_ALONE:
+                        os.fsync(descriptor)
                 finally:
                     os.close(descriptor)
             steps.append(step)
+        if len(steps) > _FLUSHED_ALONE:
+            os.sync()
     except (RefusedError, OSError):
         source.drain()
         raise
-    return steps
+    finally:
+        folders.close()
+    # What goes makes room for what comes.
+    return sorted(steps, key=lambda step: step.kind is not None)
 
 
 class _Input:
@@ -166,113 +168,125 @@ class _Input:
         return not self._ended
 
 
-class _Undoing:
-    """What takes steps back, the last one first, unless it is told to forget them."""
+class _Plan:
+    """The renames that steps amount to; nothing is changed by planning."""
 
-    def __init__(self) -> None:
-        self._ways: list[Callable[[], None]] = []
+    def __init__(self, staging: Staging, tree: Tree) -> None:
+        self._staging = staging
+        self._tree = tree
+        self._gone: set[bytes] = set()
+        self._whole: set[bytes] = set()
+        """Directories that come as a whole, with all that is new below them."""
+        self._expected: dict[str, _Step] = {}
+        self.steps: list[Step] = []
 
-    def __enter__(self) -> _Undoing:
-        return self
-
-    def keep(self, undo: Callable[[], None]) -> None:
-        """One thing was done."""
-        self._ways.append(undo)
-
-    def forget(self) -> None:
-        """All went well."""
-        self._ways.clear()
-
-    def __exit__(self, *_: object) -> None:
-        for undo in reversed(self._ways):
-            try:  # noqa: SIM105 - contextlib costs start-up time
-                undo()
-            except (OSError, RefusedError):
-                # A command has put something else there meanwhile: that is its own now.
-                pass
-
-
-def _take(tree: Tree, stage: int, number: int, step: _Step, undoing: _Undoing) -> None:
-    if step.kind is not None:
-        _make_directories(tree, step.path, undoing)
-    folder, name = tree.parent(step.path)
-    try:
-        there = _found(folder, name)
-        _check(step, there)
-        new = b"new%d" % number
-        if there is None:
-            system.renameat2(stage, new, folder, name, system.RENAME_NOREPLACE)
-            undoing.keep(lambda: _remove(tree, step.path))
-            return
-        old = b"old%d" % number
+    def add(self, step: _Step) -> None:
+        """Plan one step; those that remove come first. Raises `RefusedError`, `OSError`."""
         if step.kind is None:
-            os.rename(name, old, src_dir_fd=folder, dst_dir_fd=stage)
-            undoing.keep(lambda: _put_back(tree, stage, old, step.path, system.RENAME_NOREPLACE))
-        else:
-            if step.kind == "file" and stat.S_ISREG(there.st_mode):
-                _own(stage, new, there, step.mode)
-            # Readers see the one or the other, never neither.
-            system.renameat2(stage, new, folder, name, system.RENAME_EXCHANGE)
-            undoing.keep(lambda: _put_back(tree, stage, new, step.path, system.RENAME_EXCHANGE))
-            old = new
+            _check(step, self._found(step.path))
+            self._remove(step)
+            return
+        if step.replaces_directory:
+            there = self._found(step.path)
+            if there is None or not stat.S_ISDIR(there.st_mode):
+                raise _changed(step.path)
+            self._remove(step)
+        path = self._first_missing(step.path)
+        if path is None:
+            self._exchange(step)
+            return
+        if step.mtime is not None and not step.replaces_directory:
+            raise _changed(step.path)
+        if path not in self._whole:
+            self._whole.add(path)
+            self.steps.append((MOVE, os.fsdecode(path), 0, 0))
+
+    def check(self, done: Step) -> None:
+        """Refuse if what a step has displaced is not what the host has seen."""
+        kind, text, number, _ = done
+        if kind == MOVE:
+            return
+        path = os.fsencode(text)
+        step = self._expected[text]
         # Out of everybody's reach now, so this is what was there.
-        _check(step, _found(stage, old))
-    finally:
-        os.close(folder)
+        if kind == EXCHANGE:
+            above, _, name = path.rpartition(b"/")
+            folder = open_beneath(self._staging.new, above)
+            try:
+                _check(step, _status(folder, name))
+            finally:
+                os.close(folder)
+        elif step.replaces_directory:
+            _check_empty(self._staging.old, b"%d" % number, path)
+        else:
+            _check(step, _status(self._staging.old, b"%d" % number))
+
+    def _remove(self, step: _Step) -> None:
+        text = os.fsdecode(step.path)
+        self._gone.add(step.path)
+        self._expected[text] = step
+        self.steps.append((REMOVE, text, len(self.steps), 0))
+
+    def _exchange(self, step: _Step) -> None:
+        folder, name = self._tree.parent(step.path)
+        try:
+            there = _status(folder, name)
+            _check(step, there)
+        finally:
+            os.close(folder)
+        above, _, name = step.path.rpartition(b"/")
+        fresh = open_beneath(self._staging.new, above)
+        try:
+            if step.kind == "file" and stat.S_ISREG(there.st_mode):
+                _own(fresh, name, there, step.mode)
+            number = _status(fresh, name).st_ino
+        finally:
+            os.close(fresh)
+        text = os.fsdecode(step.path)
+        self._expected[text] = step
+        self.steps.append((EXCHANGE, text, number, 0))
+
+    def _first_missing(self, path: bytes) -> bytes | None:
+        """Of a path and those above it the first one that is not there; None: all are."""
+        at = path.find(b"/")
+        while at > 0:
+            if path[:at] in self._whole or self._found(path[:at]) is None:
+                return path[:at]
+            at = path.find(b"/", at + 1)
+        return path if self._found(path) is None else None
+
+    def _found(self, path: bytes) -> os.stat_result | None:
+        if path in self._gone:
+            return None
+        folder, name = self._tree.parent(path)
+        try:
+            return _found(folder, name)
+        finally:
+            os.close(folder)
 
 
 def _check(step: _Step, there: os.stat_result | None) -> None:
     mtime = None if there is None else there.st_mtime
     if mtime != step.mtime or (there is not None and stat.S_ISDIR(there.st_mode)):
-        shown = os.fsdecode(step.path)
-        raise RefusedError(protocol.ERROR_CONFLICT, f"{shown} was changed in the meantime")
+        raise _changed(step.path)
 
 
-def _own(stage: int, name: bytes, like: os.stat_result, mode: int) -> None:
-    os.chown(name, like.st_uid, like.st_gid, dir_fd=stage, follow_symlinks=False)
+def _check_empty(folder: int, name: bytes, path: bytes) -> None:
+    for _, _, where, status in walk(open_child(folder, name), path):
+        if not stat.S_ISDIR(status.st_mode):
+            shown = os.fsdecode(where)
+            raise RefusedError(protocol.ERROR_CONFLICT, f"{shown} is in the way of a file")
+
+
+def _changed(path: bytes) -> RefusedError:
+    shown = os.fsdecode(path)
+    return RefusedError(protocol.ERROR_CONFLICT, f"{shown} was changed in the meantime")
+
+
+def _own(folder: int, name: bytes, like: os.stat_result, mode: int) -> None:
+    os.chown(name, like.st_uid, like.st_gid, dir_fd=folder, follow_symlinks=False)
     # Changing the owner takes setuid bits off.
-    os.chmod(name, mode, dir_fd=stage)
-
-
-def _put_back(tree: Tree, stage: int, name: bytes, path: bytes, flags: int) -> None:
-    folder, last = tree.parent(path)
-    try:
-        system.renameat2(stage, name, folder, last, flags)
-    finally:
-        os.close(folder)
-
-
-def _remove(tree: Tree, path: bytes) -> None:
-    folder, name = tree.parent(path)
-    try:
-        os.unlink(name, dir_fd=folder)
-    finally:
-        os.close(folder)
-
-
-def _make_directories(tree: Tree, path: bytes, undoing: _Undoing) -> None:
-    at = path.find(b"/")
-    while at > 0:
-        folder, name = tree.parent(path[:at])
-        try:
-            os.mkdir(name, 0o755, dir_fd=folder)
-            undoing.keep(_removing(tree, path[:at]))
-        except FileExistsError:
-            pass
-        finally:
-            os.close(folder)
-        at = path.find(b"/", at + 1)
-
-
-def _removing(tree: Tree, path: bytes) -> Callable[[], None]:
-    def remove() -> None:
-        folder, name = tree.parent(path)
-        try:
-            os.rmdir(name, dir_fd=folder)
-        finally:
-            os.close(folder)
-
-    return remove
+    os.chmod(name, mode, dir_fd=folder)
 
 
 def _found(folder: int, name: bytes) -> os.stat_result | None:

@@ -66,11 +66,11 @@ def serve(listener: _socket.socket, *, log: Callable[[str], None], inspect: bool
 
 def _recover() -> None:
     if any(name.startswith(".pyro-staging-") for name in os.listdir(mounts.CHANGED_FILES)):  # noqa: PTH208
-        from pyro_mcp.guest import fileimport, filework
+        from pyro_mcp.guest import fileswitch, filework
 
         tree = filework.open_tree()
         root = tree.directory(b"")
-        fileimport.recover(root)
+        fileswitch.recover(root)
         os.close(root)
         tree.close()
 

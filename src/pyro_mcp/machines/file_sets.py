@@ -24,12 +24,14 @@ class Step:
 
     path: str
     before: float | None
-    """`mtime` of what is there; None: nothing is."""
+    """`mtime` of the file or link that is there; None: there is none."""
     kind: str | None
     """file or symlink; None removes it."""
     mode: int = 0o644
     content: bytes = b""
     """A symlink's is its target."""
+    replaces_directory: bool = False
+    """In its place is a directory, which the other steps leave without files."""
 
 
 def look(home: Path, paths: Sequence[str]) -> dict[str, FileEntry]:
@@ -65,6 +67,7 @@ def _stream(steps: Iterable[Step]) -> Iterator[bytes]:
             "kind": step.kind,
             "mode": step.mode,
             "size_bytes": len(step.content),
+            "replaces_directory": step.replaces_directory,
         }
         yield json.dumps(line).encode() + b"\n" + step.content
 

@@ -72,6 +72,11 @@ class _Guest:
             for path, entry in self._entries.items()
         }
 
+    def below(self, path: str) -> list[str]:
+        """See `patch_plan.Tree`."""
+        listed = files.list_files(self._home, path, recursive=True).entries
+        return [entry.path for entry in listed if entry.artifact_type != "directory"]
+
     def read(self, path: str) -> bytes:
         """See `patch_plan.Tree`."""
         entry = self._entries[path]
@@ -85,7 +90,8 @@ class _Guest:
 
 
 def _step(step: Step) -> file_sets.Step:
-    before = None if step.before is None else step.before.stamp
+    onto_directory = step.before is not None and step.before.kind == "directory"
+    before = None if step.before is None or onto_directory else step.before.stamp
     after = step.after
     if after is None:
         return file_sets.Step(path=step.path, before=before, kind=None)
@@ -95,6 +101,7 @@ def _step(step: Step) -> file_sets.Step:
         kind="symlink" if after.symlink else "file",
         mode=after.mode,
         content=after.content,
+        replaces_directory=onto_directory,
     )
 
 
@@ -102,7 +109,7 @@ def _entries(plan: Plan) -> list[PatchEntry]:
     entries = []
     for step in plan.steps:
         status = "modified"
-        if step.before is None:
+        if step.before is None or step.before.kind == "directory":
             status = "added"
         elif step.after is None:
             status = "deleted"

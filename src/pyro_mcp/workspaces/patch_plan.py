@@ -34,6 +34,9 @@ class Tree(Protocol):
     def look(self, paths: Sequence[str]) -> dict[str, Found]:
         """Of these, the ones that exist."""
 
+    def below(self, path: str) -> list[str]:
+        """All files and symlinks below a directory."""
+
     def read(self, path: str) -> bytes:
         """A file's content, a symlink's target."""
 
@@ -94,6 +97,7 @@ class _Planning:
                 self._rename(change)
             else:
                 self._change(change)
+        self._check_places()
         steps = [
             Step(path, self._there.get(path), after)
             for path, after in sorted(self._now.items())
@@ -103,7 +107,7 @@ class _Planning:
 
     def _add(self, change: FileChange) -> None:
         path = change.target or change.names[0]
-        if self._get(path) is not None or (path in self._there and path not in self._now):
+        if self._occupied(path):
             raise PatchConflictError(
                 path, "exists, and the patch adds it", hint="Delete it first, or patch it instead."
             )
@@ -117,7 +121,7 @@ class _Planning:
         state = self._original(source)
         if state is None:
             raise _missing(source)
-        if self._get(path) is not None and path not in self._leaving:
+        if path not in self._leaving and self._occupied(path):
             raise PatchConflictError(
                 path,
                 f"exists, and the patch moves {source!r} there",
@@ -194,18 +198,50 @@ class _Planning:
             self._read[path] = State(content, found.mode, found.kind == "symlink")
         return self._read[path]
 
+    def _occupied(self, path: str) -> bool:
+        """Whether something is in the way of what comes new to a path."""
+        if path not in self._now and self._is_cleared(path):
+            return False
+        return self._get(path) is not None
+
+    def _is_cleared(self, path: str) -> bool:
+        """Whether it is a directory, out of which the patch takes files."""
+        found = self._there.get(path)
+        return (
+            found is not None
+            and found.kind == "directory"
+            and any(source.startswith(f"{path}/") for source in self._leaving)
+        )
+
     def _check_parents(self, change: FileChange) -> None:
         for path in {self._source(change), change.target or self._source(change)}:
+            if path in self._there:
+                continue
             for parent in _parents(path):
                 found = self._there.get(parent)
+                blocked = found is not None and found.kind != "directory"
                 if parent in self._now:
                     blocked = self._now[parent] is not None
-                else:
-                    blocked = found is not None and found.kind != "directory"
-                if blocked:
+                if blocked and parent not in self._leaving:
                     kind = found.kind if found is not None else "file"
+                    raise _below(path, parent, kind)
+
+    def _check_places(self) -> None:
+        """Refuse two that would need one place: a file, and what lies below it."""
+        kept = {path for path, after in self._now.items() if after is not None}
+        for path in sorted(kept):
+            for parent in _parents(path):
+                if parent in kept:
+                    raise _below(path, parent, "file")
+            found = self._there.get(path)
+            if found is None or found.kind != "directory":
+                continue
+            for below in self._tree.below(path):
+                if self._now.get(below, below) is not None:
                     raise PatchConflictError(
-                        path, f"lies below {parent!r}, a {kind}", hint="Name its real place."
+                        path,
+                        f"is a directory, and the patch leaves {below!r} in it",
+                        hint="Nothing was changed. Delete the directory first.",
                     )
 
 
@@ -214,6 +250,10 @@ def _parents(path: str) -> Iterator[str]:
     while at > 0:
         yield path[:at]
         at = path.find("/", at + 1)
+
+
+def _below(path: str, parent: str, kind: str) -> PatchConflictError:
+    return PatchConflictError(path, f"lies below {parent!r}, a {kind}", hint="Name its real place.")
 
 
 def _missing(path: str) -> PatchConflictError:

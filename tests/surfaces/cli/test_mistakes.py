@@ -1,6 +1,8 @@
 """A mistake is answered with one line that says what to do: never with a traceback."""
 
 import json
+import os
+import signal
 import subprocess
 from pathlib import Path
 
@@ -92,6 +94,22 @@ def test_json_after_the_separator_is_the_guests() -> None:
     finished = run_pyro("run", "debain:12", "--", "true", "--json")
 
     assert finished.stdout == b""
+
+
+def test_interrupted_before_its_modules_are_loaded_it_ends_without_a_word(tmp_path: Path) -> None:
+    """As any program does that has begun nothing."""
+    opened = tmp_path / "opened"
+    os.mkfifo(opened)
+    (tmp_path / "click.py").write_text(f"open({str(opened)!r}, 'w').close()\nopen({str(opened)!r})")
+    with subprocess.Popen(
+        [*PYRO, "--help"], stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(tmp_path)}
+    ) as process:
+        opened.read_bytes()
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate()
+
+    assert process.returncode == -signal.SIGINT
+    assert errors == b""
 
 
 def test_a_cache_that_cannot_be_made_is_named(tmp_path: Path) -> None:
