@@ -8,6 +8,7 @@ PyroError
 ├── UnknownWorkspaceError, also ValueError        no workspace has that id
 ├── UnknownToolError, also ValueError             no tool of that name is offered
 ├── UnknownSnapshotError, also ValueError         the workspace has no snapshot of that name
+├── UnknownSecretError, also ValueError           the workspace has no secret of that name
 ├── NameTakenError, also ValueError               a name that is in use already
 ├── PatchError, also ValueError                   a patch that cannot be read, or leads outside
 ├── PatchConflictError, also RuntimeError         a patch that does not fit the files there are
@@ -130,6 +131,18 @@ class UnknownSnapshotError(PyroError, ValueError):
         super().__init__(
             f"Workspace {workspace_id} has no snapshot named {name!r}.",
             hint=f"It has: {', '.join(known)}.",
+        )
+
+
+class UnknownSecretError(PyroError, ValueError):
+    """A name that no secret of the workspace has."""
+
+    code = "unknown_secret"
+
+    def __init__(self, workspace_id: str, name: str, known: Sequence[str]) -> None:
+        super().__init__(
+            f"Workspace {workspace_id} has no secret named {name!r}.",
+            hint=f"It has: {', '.join(known) or 'none'}. 'pyro workspace secret set' adds one.",
         )
 
 

@@ -48,6 +48,7 @@ and for files of the workspace:
                 with its content after it, an empty one
     freeze      seconds                                   one REPLY; thawed when the host closes
                                                             the connection or the time is over
+    secrets     entries, then STDIN ... and an empty one  one REPLY: count
 
 "Lines" are JSON objects, one a line, cut anywhere into STDOUT frames. A path is text below
 WORKSPACE, relative to it or absolute, without `..`; bytes that are not UTF-8 are lone surrogates
@@ -58,7 +59,9 @@ WORKSPACE, relative to it or absolute, without `..`; bytes that are not UTF-8 ar
 `base` and `now` are null or `{"artifact_type", "size_bytes", "mode", "link_target", "data"}`;
 `data` is the content in base64 of a file of at most `content_bytes`, else null; `content` is
 false when only the mode differs. Archives are uncompressed tar (pax), owners ignored.
-`import_tar` brings all of it or nothing.
+`import_tar` brings all of it or nothing. `entries` of `secrets` are `[name, size]`, and STDIN is
+their contents one after the other: they become the files below SECRETS, in memory, and whatever
+was there is gone; all of it or nothing.
 
 During an exec the host may send STDIN (an empty one closes the command's input) and SIGNAL. The
 guest closes the connection after EXIT, REPLY or ERROR. When the host closes it earlier, the
@@ -97,6 +100,8 @@ TERM_GRACE_MS = 2000
 """Between TERM and KILL when a command's time is over."""
 
 WORKSPACE = "/workspace"
+SECRETS = "/run/pyro-secrets"
+"""Directory of the guest with one file for each secret, for root alone."""
 
 REQUEST = 1
 STDIN = 2
@@ -131,6 +136,7 @@ FILE_OPERATIONS = frozenset(
     (
         *("stat", "list", "search", "changes", "read", "read_base", "write", "delete", "move"),
         *("mkdir", "import_tar", "export_tar", "freeze", "look", "commit", "build_image"),
+        *("secrets",),
     )
 )
 

@@ -57,6 +57,7 @@ def command(text: str, output: str = "") -> CommandRow:
         stdout=output,
         stderr="",
         stdout_truncated=0,
+        redacted=0,
         stderr_truncated=0,
     )
 

@@ -36,12 +36,20 @@ class Redactor:
 
     def __init__(self, values: Iterable[bytes]) -> None:
         """Values are UTF-8; empty ones are left out."""
-        found = {form for value in values for form in _forms(value)}
+        self._take({form for value in values for form in _forms(value)})
+
+    def _take(self, found: set[bytes]) -> None:
         self._forms = [_Form(form) for form in sorted(found, key=lambda form: (-len(form), form))]
         # Beginnings short enough to be looked up at once for all forms.
         self._heads = {form[:size] for form in found for size in range(1, min(_HEAD, len(form)))}
         self.longest = max(map(len, found), default=0)
         """Bytes of the longest form: no occurrence reaches further."""
+
+    @cached_property
+    def _backwards(self) -> Redactor:
+        reversed_ = Redactor(())
+        reversed_._take({form.backwards for form in self._forms})
+        return reversed_
 
     def __bool__(self) -> bool:
         return bool(self._forms)
@@ -62,12 +70,24 @@ class Redactor:
         spans = [span for span in self.spans(data) if span[0] < end and span[1] > start]
         if not spans:
             return data[start:end], False
-        pieces = []
-        at = start
-        for first, last in spans:
-            pieces += [data[at : max(at, first)], MARK]
-            at = last
-        return b"".join((*pieces, data[at:end])), True
+        return _replaced(data, spans, start, end), True
+
+    def excerpt(self, text: str) -> tuple[str, bool]:
+        """A text that was cut out of another: also without ends of values at its own ends.
+
+        From 4 bytes on: fewer are as likely to be something else.
+        """
+        if not self._forms:
+            return text, False
+        data = text.encode("utf-8", "surrogatepass")
+        spans = self.spans(data)
+        if (size := self._backwards.held_back(data[::-1])) >= SHORTEST:
+            spans.append((0, size))
+        if (size := self.held_back(data)) >= SHORTEST:
+            spans.append((len(data) - size, len(data)))
+        if not spans:
+            return text, False
+        return _replaced(data, _merged(spans)).decode("utf-8", "surrogatepass"), True
 
     def masked(self, data: bytes, start: int, end: int) -> bytes:
         """The same at its length: each byte of a value becomes `*`."""
@@ -81,14 +101,7 @@ class Redactor:
 
         Takes time in proportion to the data, whatever is in it.
         """
-        found = sorted(span for form in self._forms for span in form.spans(data))
-        merged: list[Span] = []
-        for start, end in found:
-            if merged and start < merged[-1][1]:
-                merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
-            else:
-                merged.append((start, end))
-        return merged
+        return _merged(span for form in self._forms for span in form.spans(data))
 
     def held_back(self, data: bytes) -> int:
         """Bytes at the end of `data` that may begin a value; at most `longest` - 1."""
@@ -120,8 +133,9 @@ class RedactedStream:
         self.redacted = False
         """Whether anything was replaced so far."""
 
-    def feed(self, data: bytes) -> bytes:
-        """Take the next piece, give what can be given now."""
+    def feed(self, data: bytes, redactor: Redactor | None = None) -> bytes:
+        """Take the next piece, give what can be given now; with another redactor from now on."""
+        self._redactor = redactor or self._redactor
         if not self._redactor:
             return data
         data = self._held + data
@@ -160,6 +174,11 @@ class _Form:
         self._form = form
         self._size = len(form)
 
+    @cached_property
+    def backwards(self) -> bytes:
+        """The same in reverse."""
+        return self._form[::-1]
+
     def spans(self, data: bytes) -> Iterator[Span]:
         """Its occurrences; those that overlap are one span."""
         start = data.find(self._form)
@@ -192,10 +211,9 @@ class _Form:
         Goes to the last occurrence that begins inside the present one, so that two steps are
         at least one length; searched in reverse, since `rfind` is not linear.
         """
-        backwards = self._form[::-1]
         while True:
             window = data[start + 1 : start + 2 * self._size - 1]
-            found = window[::-1].find(backwards)
+            found = window[::-1].find(self.backwards)
             if found < 0:
                 return start + self._size
             start += 1 + len(window) - found - self._size
@@ -230,6 +248,25 @@ class _Form:
                 matched += 1
             borders[at] = matched
         return borders
+
+
+def _merged(spans: Iterable[Span]) -> list[Span]:
+    merged: list[Span] = []
+    for start, end in sorted(spans):
+        if merged and start < merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((start, end))
+    return merged
+
+
+def _replaced(data: bytes, spans: Iterable[Span], start: int = 0, end: int | None = None) -> bytes:
+    pieces = []
+    at = start
+    for first, last in spans:
+        pieces += [data[at : max(at, first)], MARK]
+        at = last
+    return b"".join((*pieces, data[at:end]))
 
 
 def _forms(value: bytes) -> Iterator[bytes]:

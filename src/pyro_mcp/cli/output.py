@@ -143,6 +143,8 @@ def also(tag: str, result: dict[str, Any], *, skipped: Sequence[str] = ()) -> No
     """Notes about a call: that it started the workspace, what it left out."""
     if result.get("workspace_started"):
         note(f"[{tag}] the workspace was stopped, and was started for this command")
+    if result.get("redacted"):
+        note(f"[{tag}] values of secrets are shown as [REDACTED]")
     for one in skipped[:_SKIPPED_SHOWN]:
         note(f"[{tag}] left out: {on_one_line(one)}")
     if len(skipped) > _SKIPPED_SHOWN:

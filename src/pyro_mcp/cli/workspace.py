@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from pyro_mcp import config
-from pyro_mcp.cli import options, output
+from pyro_mcp.cli import options, output, secret
 from pyro_mcp.cli.lazy import LazyGroup
 
 _POLICIES = ("off", "egress", "egress+published-ports")
@@ -31,6 +31,7 @@ COMMANDS = {
     "snapshot": ("snapshot", "Save a workspace's state under a name."),
     "reset": ("snapshot:reset", "Put a workspace back to a snapshot."),
     "fork": ("snapshot:fork", "Make a new workspace from one that exists."),
+    "secret": ("secret", "Set and delete private values of a workspace."),
     "disk": ("workspace_disk", "Look at the disk of a stopped workspace."),
     "stop": ("workspace:stop", "Stop a workspace; its disk, snapshots and history stay."),
     "start": ("workspace:start", "Start a stopped workspace."),
@@ -75,11 +76,12 @@ def command() -> None:
 @options.label
 @click.option(
     "--secret", "secrets", metavar="NAME=VALUE", multiple=True,
-    help="Secret for its commands; may be repeated.",
+    help="Secret for its commands, which other users of this host can see in the list of "
+    "processes meanwhile; may be repeated.",
 )  # fmt: skip
 @click.option(
     "--secret-file", "secret_files", metavar="NAME=PATH", multiple=True,
-    help="Secret read from a file; may be repeated.",
+    help="Secret read from a file, '-' for standard input; may be repeated.",
 )  # fmt: skip
 @options.as_json
 @options.id_only
@@ -109,8 +111,7 @@ def create(
     from pyro_mcp.cli.progress import BuildProgress
     from pyro_mcp.sdk.pyro import Pyro
 
-    literal = options.pairs("--secret", secrets)
-    from_files = options.pairs("--secret-file", secret_files)
+    given = secret.given(secrets, secret_files)
     with BuildProgress("workspace-create", quiet=as_json) as progress:
 
         def on_progress(phase: str, fraction: float | None) -> None:
@@ -123,10 +124,7 @@ def create(
             ttl_seconds=ttl_seconds,
             network_policy=network_policy,
             allow_host_compat=allow_host_compat,
-            secrets=[
-                *({"name": key, "value": value} for key, value in literal.items()),
-                *({"name": key, "file_path": path} for key, path in from_files.items()),
-            ],
+            secrets=given,
             seed_path=seed_path,
             seed_exclude=seed_exclude,
             seed_gitignore=seed_gitignore,

@@ -7,7 +7,7 @@ import shlex
 import click
 
 from pyro_mcp import protocol
-from pyro_mcp.cli import options, output
+from pyro_mcp.cli import options, output, secret
 from pyro_mcp.errors import InvalidInputError
 
 _TAG = "workspace-exec"
@@ -24,10 +24,7 @@ _TAG = "workspace-exec"
     "--env", metavar="NAME=VALUE", multiple=True,
     help="Variable for this command; may be repeated.",
 )  # fmt: skip
-@click.option(
-    "--secret-env", metavar="SECRET[=ENV_VAR]", multiple=True,
-    help="Secret to pass as a variable; may be repeated.",
-)  # fmt: skip
+@secret.secret_env
 @options.stdin
 @options.as_json
 def command(
@@ -57,7 +54,7 @@ def command(
         workspace_id,
         command=shlex.join(command_args),
         timeout_seconds=timeout_seconds,
-        secret_env=_secret_env(secret_env),
+        secret_env=secret.env(secret_env),
         cwd=cwd,
         env=options.pairs("--env", env),
         stdin=options.read_stdin() if pass_stdin else None,
@@ -75,8 +72,3 @@ def command(
     shown = ("workspace_id", "sequence", "cwd", "execution_mode", "exit_code", "duration_ms")
     output.note(output.said(_TAG, {key: result[key] for key in shown}))
     return int(result["exit_code"])
-
-
-def _secret_env(words: tuple[str, ...]) -> dict[str, str]:
-    split = [word.partition("=") for word in words]
-    return {secret: variable or secret for secret, _, variable in split}

@@ -101,6 +101,10 @@ def _operation(name: str) -> Operation:
         from pyro_mcp.guest.image import build_image
 
         return build_image
+    if name == "secrets":
+        from pyro_mcp.guest.secretfiles import install
+
+        return install
     if name == "freeze":
         from pyro_mcp.guest.freeze import freeze
 

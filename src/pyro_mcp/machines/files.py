@@ -41,7 +41,7 @@ from pyro_mcp.machines.file_answers import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     OnBytes = Callable[[bytes], None]
@@ -241,6 +241,13 @@ def export_tar(home: Path, path: str, sink: OnBytes) -> Transfer:
     return transfer_of(
         ask(home, {"op": "export_tar", "path": path}, on_data=lambda _kind, data: sink(data))
     )
+
+
+def put_secrets(home: Path, values: Mapping[str, bytes]) -> None:
+    """Make these the files below `protocol.SECRETS`, all at once, and the only ones."""
+    entries = [[name, len(value)] for name, value in values.items()]
+    content = BytesSource(b"".join(values.values()))
+    ask(home, {"op": "secrets", "entries": entries}, source=content)
 
 
 @contextmanager

@@ -66,6 +66,8 @@ def execute(
         duration_ms=int((time.monotonic() - started) * 1000),
         stdout=kept["stdout"],
         stderr=kept["stderr"],
+        stdout_bytes=kept["stdout"].total,
+        stderr_bytes=kept["stderr"].total,
     )
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from pyro_mcp.boundary.redact import RedactedStream, Redactor
     from pyro_mcp.machines.cancel import Cancel
     from pyro_mcp.machines.exchange import Source
 
@@ -42,6 +43,11 @@ class CommandOutcome:
     duration_ms: int
     stdout: BoundedOutput
     stderr: BoundedOutput
+    stdout_bytes: int
+    """What the command wrote, before anything was redacted."""
+    stderr_bytes: int
+    redacted: bool = False
+    """Something of its output was."""
 
 
 def execute(
@@ -55,11 +61,13 @@ def execute(
     on_output: OnOutput | None = None,
     output_limit: int,
     cancel: Cancel | None = None,
+    redactor: Callable[[], Redactor] | None = None,
 ) -> CommandOutcome:
     """Run one command in the guest and wait for its end.
 
     Output goes to `on_output` as it comes ("stdout" or "stderr", bytes) and, up to `output_limit`
-    bytes a stream, into the outcome. Leaving early, by an exception of any kind, ends the
+    bytes a stream, into the outcome; `redactor` is asked for each piece what to leave out of both.
+    Leaving early, by an exception of any kind, ends the
     command and all it started.
 
     Raises:
@@ -76,7 +84,7 @@ def execute(
         "stdin": stdin is not None,
     }
     with channel.connect(directory) as client:
-        streams = _Exec(on_output, output_limit)
+        streams = _Exec(on_output, output_limit, redactor)
         exchange = Exchange(
             client, request, source=_source(stdin), on_data=streams.deliver, end=protocol.EXIT
         )
@@ -101,19 +109,41 @@ def halt(directory: Path, *, timeout_seconds: float = 10.0) -> None:
 class _Exec:
     """What one exec keeps of its streams."""
 
-    def __init__(self, on_output: OnOutput | None, output_limit: int) -> None:
+    def __init__(
+        self,
+        on_output: OnOutput | None,
+        output_limit: int,
+        redactor: Callable[[], Redactor] | None,
+    ) -> None:
         self._on_output = on_output
-        self._kept = {
-            protocol.STDOUT: BoundedOutput(output_limit),
-            protocol.STDERR: BoundedOutput(output_limit),
-        }
+        self._redactor = redactor
+        kinds = (protocol.STDOUT, protocol.STDERR)
+        self._kept = {kind: BoundedOutput(output_limit) for kind in kinds}
+        self._sizes = dict.fromkeys(kinds, 0)
+        self._redacted: dict[int, RedactedStream] = {}
 
     def deliver(self, kind: int, payload: bytes) -> None:
+        self._sizes[kind] += len(payload)
+        if self._redactor is not None:
+            redactor = self._redactor()
+            stream = self._redacted.get(kind)
+            if stream is not None:
+                payload = stream.feed(payload, redactor)
+            elif redactor:
+                stream = self._redacted[kind] = redactor.stream()
+                payload = stream.feed(payload)
+        if payload:
+            self._give(kind, payload)
+
+    def _give(self, kind: int, payload: bytes) -> None:
         self._kept[kind].add(payload)
         if self._on_output is not None:
             self._on_output("stdout" if kind == protocol.STDOUT else "stderr", payload)
 
     def outcome(self, end: dict[str, object]) -> CommandOutcome:
+        for kind, stream in self._redacted.items():
+            if rest := stream.finish():
+                self._give(kind, rest)
         try:
             signal = end["signal"]
             return CommandOutcome(
@@ -124,6 +154,9 @@ class _Exec:
                 duration_ms=int(str(end["duration_ms"])),
                 stdout=self._kept[protocol.STDOUT],
                 stderr=self._kept[protocol.STDERR],
+                stdout_bytes=self._sizes[protocol.STDOUT],
+                stderr_bytes=self._sizes[protocol.STDERR],
+                redacted=any(stream.redacted for stream in self._redacted.values()),
             )
         except (KeyError, ValueError) as error:
             raise GuestLostError(f"the agent's answer is not understood: {error}") from error

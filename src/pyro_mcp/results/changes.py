@@ -48,6 +48,8 @@ class DiffEntry(Result):
     """Extra: null when there is no text patch."""
     lines_removed: int | None = None
     """Extra."""
+    redacted: bool = False
+    """Extra: a secret's value was replaced in `text_patch`, which can not be applied then."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +68,8 @@ class WorkspaceDiff(Result):
     """Extra: some text was left out of `patch`, see the entries."""
     skipped: list[str]
     """Extra: devices, pipes and sockets, which are no part of it; the first of them."""
+    redacted: bool
+    """Extra: a secret's value was replaced in `patch`, which can not be applied then."""
     workspace_started: bool
     """Extra: the machine was stopped and was started for this call."""
 
@@ -104,3 +108,5 @@ class PatchResult(Result):
     execution_mode: str
     workspace_started: bool
     """Extra: the machine was stopped and was started for this call."""
+    redacted: bool
+    """Extra: a secret's value was replaced in `patch`, not in what was applied."""

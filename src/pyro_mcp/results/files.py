@@ -70,6 +70,8 @@ class FileRead(Result):
     """Extra: how far the content reaches, from the offset."""
     workspace_started: bool
     """Extra."""
+    redacted: bool
+    """Extra: a secret's value was replaced in the content; sizes are the file's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +137,8 @@ class FileSearch(Result):
     """Binary, too large, or not readable."""
     execution_mode: str
     workspace_started: bool
+    redacted: bool
+    """A secret's value was replaced in the text of a match."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,3 +172,5 @@ class DiskRead(Result):
     max_bytes: int
     content: str
     truncated: bool
+    redacted: bool
+    """Extra: a secret's value was replaced in the content; sizes are the file's."""

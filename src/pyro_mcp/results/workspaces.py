@@ -31,6 +31,8 @@ class LastCommand(Result):
     exit_code: int
     duration_ms: int
     execution_mode: str
+    redacted: bool = False
+    """Extra: a secret's value was replaced in it, here or in its output."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +142,8 @@ class WorkspaceExecResult(Result):
     """Extra."""
     workspace_started: bool
     """Extra: the machine was stopped and was started for this call."""
+    redacted: bool
+    """Extra: a secret's value was replaced by `[REDACTED]`, in the output or the command."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,6 +165,8 @@ class CommandLogEntry(Result):
     """Extra."""
     stderr_truncated: bool
     """Extra."""
+    redacted: bool
+    """Extra."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,3 +176,5 @@ class WorkspaceLogs(Result):
     workspace_id: str
     count: int
     entries: list[CommandLogEntry]
+    redacted: bool
+    """Extra: a secret's value was replaced in one of them."""

@@ -8,6 +8,7 @@ from pyro_mcp.sdk.disks import DiskMethods
 from pyro_mcp.sdk.environments import EnvironmentMethods
 from pyro_mcp.sdk.files import FileMethods
 from pyro_mcp.sdk.manager import VmManager
+from pyro_mcp.sdk.secrets import SecretMethods
 from pyro_mcp.sdk.snapshots import SnapshotMethods
 from pyro_mcp.sdk.vms import VmMethods
 from pyro_mcp.sdk.workspaces import WorkspaceMethods
@@ -18,7 +19,13 @@ if TYPE_CHECKING:
 
 
 class Pyro(
-    DiskMethods, EnvironmentMethods, VmMethods, WorkspaceMethods, SnapshotMethods, FileMethods
+    DiskMethods,
+    EnvironmentMethods,
+    VmMethods,
+    WorkspaceMethods,
+    SnapshotMethods,
+    FileMethods,
+    SecretMethods,
 ):
     """Disposable Linux computers.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from pyro_mcp import config, protocol
-from pyro_mcp.errors import NotAvailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -52,7 +51,10 @@ class WorkspaceMethods:
             allow_host_compat: Accepted; a workspace always runs in a guest.
             seed_path: Host directory, or archive (`.tar`, `.tar.gz`, `.tgz`, `.tar.zst`, `.zip`),
                 that /workspace begins with.
-            secrets: Not available in this version.
+            secrets: Private values for its commands, each `{"name", "value"}` or
+                `{"name", "file_path"}`, a UTF-8 file of this host. The guest has them in memory,
+                as `/run/pyro-secrets/NAME`; a command has one as a variable when `secret_env`
+                says so. What comes back shows `[REDACTED]` instead.
             name: For people, up to 120 characters.
             labels: For programs that look for their workspaces.
             seed_exclude: Patterns as in a `.gitignore` of what of it stays behind.
@@ -63,7 +65,6 @@ class WorkspaceMethods:
             ValueError: A parameter that cannot be used; nothing was made.
             RuntimeError: This host, the environment or the guest failed; nothing is left.
         """
-        _refuse_secrets(secrets)
         from pyro_mcp.workspaces import lifecycle
 
         return lifecycle.create(
@@ -78,6 +79,7 @@ class WorkspaceMethods:
             seed_path=seed_path,
             seed_exclude=seed_exclude,
             seed_gitignore=seed_gitignore,
+            secrets=secrets,
             progress=on_progress or _quiet,
         ).to_dict()
 
@@ -163,7 +165,7 @@ class WorkspaceMethods:
             workspace_id: Which.
             command: What the guest's `/bin/sh -lc` is given.
             timeout_seconds: Then TERM, KILL, and exit code 124.
-            secret_env: Not available in this version.
+            secret_env: Secrets of the workspace for this command: name → variable.
             cwd: An absolute directory of the guest.
             env: Variables for this command.
             stdin: The command's input; nothing when left out.
@@ -171,7 +173,6 @@ class WorkspaceMethods:
             keep_output: False leaves `stdout` and `stderr` of the result empty.
             cancel: Ends the call and the command when it is triggered; nothing is recorded then.
         """
-        _refuse_secrets(secret_env)
         from pyro_mcp.workspaces import commands
 
         return commands.execute(
@@ -181,6 +182,7 @@ class WorkspaceMethods:
             timeout_seconds=timeout_seconds,
             cwd=cwd,
             env=env,
+            secret_env=secret_env,
             stdin=stdin,
             on_output=on_output,
             keep_output=keep_output,
@@ -192,13 +194,6 @@ class WorkspaceMethods:
         from pyro_mcp.workspaces import commands
 
         return commands.logs(self._manager.workspaces, workspace_id).to_dict()
-
-
-def _refuse_secrets(given: object) -> None:
-    if given:
-        raise NotAvailableError(
-            "Secrets were asked for, and this version has none", hint="Leave them out."
-        )
 
 
 def _quiet(_phase: str, _fraction: float | None) -> None:

@@ -24,6 +24,8 @@ class CommandRow:
     stderr: str
     stdout_truncated: int
     stderr_truncated: int
+    redacted: int
+    """1 when a secret's value was replaced in any of it."""
 
 
 _COLUMNS = tuple(field.name for field in fields(CommandRow))

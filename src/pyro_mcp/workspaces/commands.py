@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, BinaryIO
 
 from pyro_mcp import protocol
@@ -14,8 +15,10 @@ from pyro_mcp.results.workspaces import CommandLogEntry, WorkspaceExecResult, Wo
 from pyro_mcp.state import commands as history
 from pyro_mcp.state import workspaces as rows
 from pyro_mcp.state.commands import CommandRow
+from pyro_mcp.workspaces import secrets
 
 if TYPE_CHECKING:
+    from pyro_mcp.boundary.redact import Redactor
     from pyro_mcp.machines.cancel import Cancel
     from pyro_mcp.machines.requests import CommandOutcome, OnOutput
     from pyro_mcp.workspaces.store import InUse, Store
@@ -34,6 +37,7 @@ def execute(
     timeout_seconds: float,
     cwd: str = protocol.WORKSPACE,
     env: dict[str, str] | None = None,
+    secret_env: dict[str, str] | None = None,
     stdin: BinaryIO | bytes | None = None,
     on_output: OnOutput | None = None,
     keep_output: bool = True,
@@ -43,9 +47,15 @@ def execute(
 
     Leaving early, by an exception of any kind, ends the command and all it started; it is not
     recorded then.
+
+    Raises:
+        InvalidInputError: Also when a variable comes from both `env` and `secret_env`.
+        UnknownSecretError: `secret_env` names one that the workspace has not.
     """
     check_command(command)
     check_timeout(timeout_seconds)
+    variables = secrets.merged(env, secrets.environment(store, workspace_id, secret_env))
+    watch = secrets.watch(store, workspace_id)
 
     def ask(used: InUse) -> tuple[InUse, CommandOutcome]:
         return used, requests.execute(
@@ -53,19 +63,24 @@ def execute(
             command,
             timeout_seconds=timeout_seconds,
             cwd=cwd,
-            env=env,
+            env=variables,
             stdin=stdin,
             on_output=on_output,
             output_limit=OUTPUT_LIMIT_BYTES if keep_output else KEPT_OF_ONE,
             cancel=cancel,
+            redactor=watch.redactor,
         )
 
     used, outcome = store.asking(workspace_id, ask)
     stdout, stderr = outcome.stdout.text(), outcome.stderr.text()
+    redactor = watch.redactor()
+    shown_command, command_redacted = redactor.text(command)
+    shown_cwd, cwd_redacted = redactor.text(cwd)
+    redacted = outcome.redacted or command_redacted or cwd_redacted
     row = CommandRow(
         sequence=0,
-        command=command,
-        cwd=cwd,
+        command=shown_command,
+        cwd=shown_cwd,
         exit_code=outcome.exit_code,
         duration_ms=outcome.duration_ms,
         execution_mode="guest_vsock",
@@ -74,6 +89,7 @@ def execute(
         stderr=_shortened(stderr),
         stdout_truncated=int(outcome.stdout.truncated or len(stdout) > KEPT_OF_ONE),
         stderr_truncated=int(outcome.stderr.truncated or len(stderr) > KEPT_OF_ONE),
+        redacted=int(redacted),
     )
     with store.database.changing() as connection:
         sequence = history.append(connection, workspace_id, row)
@@ -86,48 +102,69 @@ def execute(
         workspace_id=workspace_id,
         environment=used.row.environment,
         environment_version=used.row.environment_version,
-        command=command,
+        command=shown_command,
         stdout=stdout if keep_output else "",
         stderr=stderr if keep_output else "",
         exit_code=outcome.exit_code,
         duration_ms=outcome.duration_ms,
         execution_mode="guest_vsock",
         sequence=sequence,
-        cwd=cwd,
+        cwd=shown_cwd,
         signal=outcome.signal,
         timed_out=outcome.timed_out,
         oom_killed=outcome.oom_killed,
-        stdout_bytes=outcome.stdout.total,
-        stderr_bytes=outcome.stderr.total,
+        stdout_bytes=outcome.stdout_bytes,
+        stderr_bytes=outcome.stderr_bytes,
         stdout_truncated=outcome.stdout.truncated,
         stderr_truncated=outcome.stderr.truncated,
         workspace_started=used.started_now,
+        redacted=redacted,
     )
 
 
 def logs(store: Store, workspace_id: str) -> WorkspaceLogs:
-    """The history, oldest first."""
+    """The history, oldest first, without what was a secret's value then or is one now."""
     store.row(workspace_id)
+    redactor = secrets.redactor(store, workspace_id)
     with store.database.reading() as connection:
-        entries = [
-            CommandLogEntry(
-                sequence=row.sequence,
-                command=row.command,
-                cwd=row.cwd,
-                exit_code=row.exit_code,
-                duration_ms=row.duration_ms,
-                execution_mode=row.execution_mode,
-                stdout_file=f"{row.sequence:06d}.stdout",
-                stderr_file=f"{row.sequence:06d}.stderr",
-                recorded_at=row.recorded_at,
-                stdout=row.stdout,
-                stderr=row.stderr,
-                stdout_truncated=bool(row.stdout_truncated),
-                stderr_truncated=bool(row.stderr_truncated),
-            )
-            for row in history.history(connection, workspace_id)
-        ]
-    return WorkspaceLogs(workspace_id=workspace_id, count=len(entries), entries=entries)
+        found = [redacted(row, redactor) for row in history.history(connection, workspace_id)]
+    entries = [
+        CommandLogEntry(
+            sequence=row.sequence,
+            command=row.command,
+            cwd=row.cwd,
+            exit_code=row.exit_code,
+            duration_ms=row.duration_ms,
+            execution_mode=row.execution_mode,
+            stdout_file=f"{row.sequence:06d}.stdout",
+            stderr_file=f"{row.sequence:06d}.stderr",
+            recorded_at=row.recorded_at,
+            stdout=row.stdout,
+            stderr=row.stderr,
+            stdout_truncated=bool(row.stdout_truncated),
+            stderr_truncated=bool(row.stderr_truncated),
+            redacted=bool(row.redacted),
+        )
+        for row in found
+    ]
+    return WorkspaceLogs(
+        workspace_id=workspace_id,
+        count=len(entries),
+        entries=entries,
+        redacted=any(entry.redacted for entry in entries),
+    )
+
+
+def redacted(row: CommandRow, redactor: Redactor) -> CommandRow:
+    """A row of the history without values that became secrets after it was stored."""
+    if not redactor:
+        return row
+    texts = map(redactor.text, (row.command, row.cwd, row.stdout, row.stderr))
+    (command, one), (cwd, two), (stdout, three), (stderr, four) = texts
+    changed = bool(row.redacted) or one or two or three or four
+    return replace(
+        row, command=command, cwd=cwd, stdout=stdout, stderr=stderr, redacted=int(changed)
+    )
 
 
 def _shortened(text: str) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from pyro_mcp.errors import InvalidInputError, NotAvailableError, WorkspaceFileError
 from pyro_mcp.machines import files
 from pyro_mcp.results.changes import DiffEntry, DiffSummary, WorkspaceDiff
-from pyro_mcp.workspaces import git_patch, line_matching, snapshots
+from pyro_mcp.workspaces import git_patch, line_matching, secrets, snapshots
 from pyro_mcp.workspaces.between import between
 from pyro_mcp.workspaces.git_patch import Version
 from pyro_mcp.workspaces.naming import BASELINE
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from pyro_mcp.boundary.redact import Redactor
     from pyro_mcp.machines.files import Change, Side
     from pyro_mcp.workspaces.store import Store
 
@@ -74,6 +75,7 @@ def diff(
             entries = _patched(_Carried(), _shown(found), limit_bytes)
         else:
             entries = _patched(_Fetched(home), _shown(found), limit_bytes)
+    entries = _redacted(entries, secrets.redactor(store, workspace_id))
     return _result(workspace_id, entries, _special(found), started=used.started_now)
 
 
@@ -90,6 +92,7 @@ def _diff_with_snapshot(
         entries = [_entry(change) for change in shown]
     else:
         entries = _patched(_Carried(), shown, limit_bytes)
+    entries = _redacted(entries, secrets.redactor(store, workspace_id))
     result = _result(workspace_id, entries, _special(found), started=used.started_now)
     return dataclasses.replace(result, against=against.strip())
 
@@ -261,6 +264,18 @@ def _mode(side: Side | None) -> str | None:
     return None if side is None else f"{side.mode:04o}"
 
 
+def _redacted(entries: list[DiffEntry], redactor: Redactor) -> list[DiffEntry]:
+    if not redactor:
+        return entries
+    shown = []
+    for entry in entries:
+        text, redacted = redactor.text(entry.text_patch or "")
+        shown.append(
+            dataclasses.replace(entry, text_patch=text, redacted=True) if redacted else entry
+        )
+    return shown
+
+
 def _result(
     workspace_id: str, entries: list[DiffEntry], skipped: list[str], *, started: bool
 ) -> WorkspaceDiff:
@@ -286,4 +301,5 @@ def _result(
         truncated=any(entry.truncated for entry in entries),
         skipped=skipped,
         workspace_started=started,
+        redacted=any(entry.redacted for entry in entries),
     )

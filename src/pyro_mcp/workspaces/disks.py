@@ -16,6 +16,8 @@ from pyro_mcp.machines import files
 from pyro_mcp.machines.choose import choose_engine
 from pyro_mcp.machines.inspection import build_image, inspecting
 from pyro_mcp.results.files import DiskExport, DiskList, DiskRead, PathEntry
+from pyro_mcp.workspaces import file_content, secrets
+from pyro_mcp.workspaces.secret_file import redacted_errors
 from pyro_mcp.workspaces.store import quiet
 
 if TYPE_CHECKING:
@@ -57,14 +59,18 @@ def read_disk(store: Store, workspace_id: str, path: str, *, max_bytes: int = 65
         raise InvalidInputError("max_bytes", f"is {max_bytes!r}", hint="Give a number above 0.")
     wanted = disk_path(path)
     with _looking(store, workspace_id) as home:
-        content, entry = files.read_file(home, _inside(wanted), length=max_bytes)
+        found = file_content.read(
+            home, _inside(wanted), length=max_bytes, watch=secrets.watch(store, workspace_id)
+        )
+    content, redacted = found.text()
     return DiskRead(
         workspace_id=workspace_id,
         path=wanted,
-        size_bytes=entry.size_bytes,
+        size_bytes=found.entry.size_bytes,
         max_bytes=max_bytes,
-        content=content.decode("utf-8", "replace"),
-        truncated=entry.size_bytes > len(content),
+        content=content,
+        truncated=found.entry.size_bytes > found.size,
+        redacted=redacted,
     )
 
 
@@ -132,7 +138,7 @@ def _outside(path: str) -> str:
 def _looking(store: Store, workspace_id: str, *, output: Path | None = None) -> Iterator[Path]:
     row = store.row(workspace_id)
     place = store.place(workspace_id)
-    with place.changing():
+    with place.changing(), redacted_errors(place):
         if place.running:
             raise WorkspaceStateError(
                 workspace_id,

@@ -19,6 +19,7 @@ from pyro_mcp.results.files import (
     PathEntry,
     SearchMatch,
 )
+from pyro_mcp.workspaces import file_content, secrets
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -126,32 +127,49 @@ def read_text(
     check_range("offset", offset, 0, _LARGEST_OFFSET)
     where = guest_path(path, root=False)
     with store.using(workspace_id) as used:
-        content, entry = files.read_file(used.place.home, where, offset=offset, length=max_bytes)
+        found = file_content.read(
+            used.place.home,
+            where,
+            offset=offset,
+            length=max_bytes,
+            watch=secrets.watch(store, workspace_id),
+        )
+    content, redacted = found.text()
     return FileRead(
         workspace_id=workspace_id,
         path=where,
-        size_bytes=entry.size_bytes,
+        size_bytes=found.entry.size_bytes,
         max_bytes=max_bytes,
-        content=content.decode("utf-8", "replace"),
-        truncated=offset + len(content) < entry.size_bytes,
+        content=content,
+        truncated=offset + found.size < found.entry.size_bytes,
         execution_mode=_MODE,
         offset=offset,
-        bytes_read=len(content),
+        bytes_read=found.size,
         workspace_started=used.started_now,
+        redacted=redacted,
     )
 
 
 def read_bytes(
     store: Store, workspace_id: str, path: str, *, offset: int = 0, length: int | None = None
 ) -> bytes:
-    """Bytes of a regular file, from `offset` to its end or for `length`; all kept in memory."""
+    """Bytes of a regular file, from `offset` to its end or for `length`; all kept in memory.
+
+    Each byte of a secret's value is a `*`, so that offsets stay right; exports are exact.
+    """
     check_range("offset", offset, 0, _LARGEST_OFFSET)
     if length is not None:
         check_range("length", length, 0, _LARGEST_OFFSET)
     where = guest_path(path, root=False)
     with store.using(workspace_id) as used:
-        content, _ = files.read_file(used.place.home, where, offset=offset, length=length)
-    return content
+        found = file_content.read(
+            used.place.home,
+            where,
+            offset=offset,
+            length=length,
+            watch=secrets.watch(store, workspace_id),
+        )
+    return found.masked()
 
 
 def write_text(store: Store, workspace_id: str, path: str, *, text: str) -> FileWrite:
@@ -274,26 +292,33 @@ def search(
             globs=wanted,
             max_matches=max_matches,
         )
-    return FileSearch(
-        workspace_id=workspace_id,
-        path=where,
-        pattern=pattern,
-        matches=[
+    redactor = secrets.redactor(store, workspace_id)
+    shown_pattern, redacted = redactor.text(pattern)
+    matches = []
+    for match in found.matches:
+        text, changed = (redactor.excerpt if match.text_truncated else redactor.text)(match.text)
+        redacted = redacted or changed
+        matches.append(
             SearchMatch(
                 path=f"{protocol.WORKSPACE}/{match.path}",
                 line=match.line,
                 column=match.column,
-                text=match.text,
+                text=text,
                 text_truncated=match.text_truncated,
             )
-            for match in found.matches
-        ],
+        )
+    return FileSearch(
+        workspace_id=workspace_id,
+        path=where,
+        pattern=shown_pattern,
+        matches=matches,
         count=len(found.matches),
         truncated=found.truncated,
         files_searched=found.files,
         files_skipped=found.skipped,
         execution_mode=_MODE,
         workspace_started=used.started_now,
+        redacted=redacted,
     )
 
 

@@ -26,7 +26,10 @@ from pyro_mcp.results.workspaces import (
 from pyro_mcp.state import commands
 from pyro_mcp.state import workspaces as rows
 from pyro_mcp.state.workspaces import WorkspaceRow
-from pyro_mcp.workspaces import naming, recovery
+from pyro_mcp.workspaces import naming, recovery, secret_file
+from pyro_mcp.workspaces.commands import redacted
+from pyro_mcp.workspaces.secret_file import Secrets
+from pyro_mcp.workspaces.secrets import cleaned
 from pyro_mcp.workspaces.store import quiet
 
 if TYPE_CHECKING:
@@ -51,12 +54,14 @@ def create(
     seed_path: str | Path | None = None,
     seed_exclude: Sequence[str] = (),
     seed_gitignore: bool = False,
+    secrets: Sequence[Mapping[str, str]] | None = None,
     progress: Progress = quiet,
 ) -> Workspace:
     """Make a workspace and boot it. It is visible once it is whole.
 
     /workspace begins with what is in `seed_path`, a host directory or archive, but for what the
-    patterns of `seed_exclude` match and, on request, its `.gitignore` files name.
+    patterns of `seed_exclude` match and, on request, its `.gitignore` files name. Each of `secrets`
+    is `{"name", "value"}` or `{"name", "file_path"}`.
 
     Raises:
         InvalidInputError, UnknownEnvironmentError: Nothing was made.
@@ -73,6 +78,7 @@ def create(
         )
     cleaned_name = None if name is None else naming.clean_name(name)
     cleaned_labels = naming.clean_labels(labels or {})
+    given = Secrets(current=cleaned(secrets))
     check_memory(mem_mib)
     with _source(seed_path, seed_exclude, gitignore=seed_gitignore) as source:
         recovery.tidy(store)
@@ -100,7 +106,9 @@ def create(
             forked_from=None,
         )
         if source is None:
-            return build(store, row, cleaned_labels, disk=images.blank_disk, seed=None)
+            return build(
+                store, row, cleaned_labels, disk=images.blank_disk, seed=None, secrets=given
+            )
         made: list[SeedInfo] = []
 
         def make_seed(target: Path) -> SeedInfo:
@@ -110,7 +118,9 @@ def create(
             made.append(seeds.build(tree, source, target, progress=progress))
             return made[0]
 
-        workspace = build(store, row, cleaned_labels, disk=images.blank_disk, seed=make_seed)
+        workspace = build(
+            store, row, cleaned_labels, disk=images.blank_disk, seed=make_seed, secrets=given
+        )
         told = replace(workspace.workspace_seed, skipped=made[0].skipped)
         return replace(workspace, workspace_seed=told)
 
@@ -135,6 +145,7 @@ def build(
     *,
     disk: Path,
     seed: Path | Callable[[Path], SeedInfo] | None,
+    secrets: Secrets,
 ) -> Workspace:
     """Make a workspace's directory from copies of `disk` and `seed`, boot it, make it visible.
 
@@ -148,6 +159,7 @@ def build(
             owned.enter_context(place.made())
         try:
             with directory.accessing(place.home):
+                secret_file.save(place, secrets)
                 copy_sparse(disk, place.disk(row.generation))
                 if callable(seed):
                     info = seed(place.seed)
@@ -179,6 +191,9 @@ def look(store: Store, workspace_id: str) -> Workspace:
         row = store.row(workspace_id)  # raises, with the nearest ids
     place = store.place(workspace_id)
     engine = choose_engine(store.engine_name)
+    secrets = secret_file.load(place)
+    if last is not None:
+        last = redacted(last, secret_file.redactor_of(place))
     return Workspace(
         workspace_id=row.id,
         name=row.name,
@@ -206,7 +221,7 @@ def look(store: Store, workspace_id: str) -> Workspace:
             entry_count=row.seed_entry_count,
             bytes_written=row.seed_bytes,
         ),
-        secrets=[],
+        secrets=secrets.public,
         command_count=row.last_sequence,
         last_command=None
         if last is None
@@ -217,6 +232,7 @@ def look(store: Store, workspace_id: str) -> Workspace:
             exit_code=last.exit_code,
             duration_ms=last.duration_ms,
             execution_mode=last.execution_mode,
+            redacted=bool(last.redacted),
         ),
         reset_count=row.reset_count,
         last_reset_at=row.last_reset_at,

@@ -8,8 +8,9 @@ from pyro_mcp import protocol
 from pyro_mcp.errors import GuestLostError, PatchError
 from pyro_mcp.machines import file_sets, files
 from pyro_mcp.results.changes import PatchEntry, PatchResult, PatchSummary
-from pyro_mcp.workspaces import patch_plan, patch_text
+from pyro_mcp.workspaces import patch_plan, patch_text, secrets
 from pyro_mcp.workspaces.patch_plan import MAX_FILE_BYTES, Found
+from pyro_mcp.workspaces.secret_file import redacted_errors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,13 +34,15 @@ def apply(store: Store, workspace_id: str, *, patch: str) -> PatchResult:
     if not patch.strip():
         raise PatchError("is empty", hint="Give the output of 'git diff' or 'diff -u'.")
     store.row(workspace_id)
-    changes = patch_text.parse(patch)
+    with redacted_errors(store.place(workspace_id)):
+        changes = patch_text.parse(patch)
     with store.using(workspace_id) as used:
         home = used.place.home
         plan = patch_plan.plan(changes, _Guest(home))
         if plan.steps:
             file_sets.commit(home, [_step(step) for step in plan.steps])
     entries = _entries(plan)
+    shown, redacted = secrets.redactor(store, workspace_id).text(patch)
     statuses = [entry.status for entry in entries]
     return PatchResult(
         workspace_id=workspace_id,
@@ -51,9 +54,10 @@ def apply(store: Store, workspace_id: str, *, patch: str) -> PatchResult:
             deleted=statuses.count("deleted"),
         ),
         entries=entries,
-        patch=patch,
+        patch=shown,
         execution_mode="guest_vsock",
         workspace_started=used.started_now,
+        redacted=redacted,
     )
 
 

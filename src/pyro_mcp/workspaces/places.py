@@ -7,6 +7,7 @@
     activity         its time to live and last use, see `machines.monitor.idleness`
     data-N.ext4      its disk; N is the generation in the database
     seed.ext4        the immutable baseline of /workspace, when it has one
+    secrets.json     its secrets, see `secret_file`; absent when it has none
     snapshots/       disks of named snapshots
     booted           generation of the machine that runs, or ran last
     ready            there once that machine's guest has answered
@@ -40,6 +41,11 @@ class Place(NamedTuple):
     def seed(self) -> Path:
         """The seed's image; need not exist."""
         return self.home / "seed.ext4"
+
+    @property
+    def secrets(self) -> Path:
+        """File of its secrets; need not exist."""
+        return self.home / "secrets.json"
 
     @property
     def snapshots(self) -> Path:

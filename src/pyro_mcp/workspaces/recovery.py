@@ -1,7 +1,8 @@
 """Tidying what processes left that died in the middle.
 
 A directory without a row is a workspace that was never finished, or whose removal was begun. A
-row's directory may hold disks of other generations than the row's: a reset that was not finished.
+row's directory may hold disks of other generations than the row's: a reset that was not finished;
+or half a file of secrets.
 Whoever still works on one holds its `change` lock.
 """
 
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 from pyro_mcp.machines import directory
 from pyro_mcp.state import snapshots
 from pyro_mcp.state import workspaces as rows
+from pyro_mcp.workspaces import secret_file
 from pyro_mcp.workspaces.places import Place
 
 if TYPE_CHECKING:
@@ -71,7 +73,9 @@ def _has_strays(place: Place, generation: int, snapshot_files: set[str]) -> bool
     except FileNotFoundError:
         return False
     wrong_boot = place.running and booted(place) != generation
-    return wrong_boot or disks != {place.disk(generation).name} or bool(saved - snapshot_files)
+    halves = secret_file.leftovers(place)
+    wrong_disks = disks != {place.disk(generation).name} or bool(saved - snapshot_files)
+    return wrong_boot or wrong_disks or bool(halves)
 
 
 def _remove_strays(store: Store, place: Place, workspace_id: str) -> None:
@@ -92,6 +96,8 @@ def _remove_strays(store: Store, place: Place, workspace_id: str) -> None:
             for disk in place.home.glob(pattern):
                 if disk != place.disk(row.generation):
                     disk.unlink(missing_ok=True)
+        for half in secret_file.leftovers(place):
+            half.unlink(missing_ok=True)
         for saved in place.snapshots.glob("*"):
             if saved.name not in keep:
                 saved.unlink(missing_ok=True)

@@ -36,8 +36,9 @@ from pyro_mcp.results.workspaces import Workspace
 from pyro_mcp.state import snapshots as saved
 from pyro_mcp.state import workspaces as rows
 from pyro_mcp.state.snapshots import SnapshotRow
-from pyro_mcp.workspaces import lifecycle, naming, recovery
+from pyro_mcp.workspaces import lifecycle, naming, recovery, secret_file
 from pyro_mcp.workspaces.naming import BASELINE
+from pyro_mcp.workspaces.secret_file import Secrets
 from pyro_mcp.workspaces.store import quiet
 
 if TYPE_CHECKING:
@@ -178,8 +179,8 @@ def fork(
 ) -> Workspace:
     """A new workspace that begins as this one is now, or as it was at a snapshot.
 
-    The original goes on as it was. Seed, environment and limits are the original's; the baseline
-    of the new one is the original's too.
+    The original goes on as it was. Seed, environment, limits and secrets are the original's; the
+    baseline of the new one is the original's too.
     """
     cleaned_name = None if name is None else naming.clean_name(name)
     cleaned_labels = naming.clean_labels(labels or {})
@@ -200,7 +201,9 @@ def fork(
     )
     seed = place.seed if place.seed.exists() else None
     with _source_for_fork(store, row, place, snapshot_name) as disk:
-        return lifecycle.build(store, copy, cleaned_labels, disk=disk, seed=seed)
+        # Loaded within: nobody changes them while the copy is made.
+        secrets = Secrets(current=secret_file.load(place).current)
+        return lifecycle.build(store, copy, cleaned_labels, disk=disk, seed=seed, secrets=secrets)
 
 
 @contextlib.contextmanager

@@ -9,12 +9,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from pyro_mcp.errors import GuestLostError, GuestUnreachableError, UnknownWorkspaceError
-from pyro_mcp.machines import channel, directory, requests
+from pyro_mcp.machines import channel, directory, files, requests
 from pyro_mcp.machines.choose import choose_engine
 from pyro_mcp.machines.launching import Boot, boot
 from pyro_mcp.machines.spec import check_memory
 from pyro_mcp.state import workspaces as rows
 from pyro_mcp.state.database import Database
+from pyro_mcp.workspaces import secret_file
 from pyro_mcp.workspaces.places import Place, place_of
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ class Store:
         """
         row = self.row(workspace_id)
         place = self.place(workspace_id)
-        with place.in_use():
+        with place.in_use(), secret_file.redacted_errors(place):
             started_now = self._reach(workspace_id, place)
             self.touch(workspace_id)
             yield InUse(row, place, started_now)
@@ -104,7 +105,7 @@ class Store:
         row = self.row(workspace_id)
         place = self.place(workspace_id)
         started_now = False
-        with place.in_use():
+        with place.in_use(), secret_file.redacted_errors(place):
             for _ in range(_TRIES - 1):
                 if not place.up:
                     started_now = self.start(workspace_id) or started_now
@@ -151,8 +152,14 @@ class Store:
         with place.changing():
             row = self.row(workspace_id)
             if place.running:
-                place.ready.touch()  # its starter may have died just before
-                return False
+                if place.ready.exists():
+                    return False
+                try:
+                    self._furnish(place)  # its starter may have died just before
+                    return False
+                except GuestUnreachableError:
+                    if not self.wait_until_stopped(place):
+                        raise
             self.boot(row, place, generation=row.generation)
             return True
 
@@ -187,6 +194,13 @@ class Store:
             )
             # The process we started has handed over to the monitor and ended.
             started.monitor.end()
+        self._furnish(place)
+
+    def _furnish(self, place: Place) -> None:
+        """What a guest needs before anything may be asked of it."""
+        secrets = secret_file.forget_former(place)
+        if secrets.current:
+            files.put_secrets(place.home, secrets.contents)
         place.ready.touch()
 
     def halt(self, place: Place) -> None:

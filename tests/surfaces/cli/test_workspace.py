@@ -195,7 +195,7 @@ def test_what_a_killed_create_started_is_ended_by_the_next_list(
     [
         ("create", "debian:12", "--label", "novalue"),
         ("create", "debian:12", "--secret", "hush"),
-        ("create", "debian:12", "--secret", "NAME=hush"),
+        ("create", "debian:12", "--secret", "NAME=hushhush", "--secret", "NAME=hushhush"),
         ("create", "debian:12", "--network-policy", "egress"),
         ("create", "debian:12", "--ttl-seconds", "-1"),
         ("create", "debian:12", "--seed-path", "/nowhere"),
