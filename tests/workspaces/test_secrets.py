@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -190,11 +190,12 @@ def test_a_damaged_file_shows_nothing_and_quotes_nothing(pyro: Pyro, state_dir: 
     path.write_text(whole[:-5])
     os.utime(path, (1, 1))
 
-    for call in (
+    calls: list[Callable[[], object]] = [
         lambda: pyro.read_workspace_file(workspace_id, "file"),
         lambda: pyro.exec_workspace(workspace_id, command="cat file"),
         lambda: pyro.logs_workspace(workspace_id),
-    ):
+    ]
+    for call in calls:
         with pytest.raises(RuntimeError, match=r"secrets\.json cannot be used") as refused:
             call()
         assert TOKEN not in repr(refused.getrepr(showlocals=False, chain=True))
@@ -295,11 +296,12 @@ def test_changing_secrets_refuses_what_creating_does(pyro: Pyro) -> None:
         pyro.set_secret(workspace_id, "a/b", value=TOKEN)
     with pytest.raises(UnknownSecretError, match="It has: A"):
         pyro.delete_secret(workspace_id, "B")
-    for call in (
+    calls: list[Callable[[], object]] = [
         lambda: pyro.set_secret("0123456789ab", "A", value=TOKEN),
         lambda: pyro.list_secrets("0123456789ab"),
         lambda: pyro.delete_secret("../..", "A"),
-    ):
+    ]
+    for call in calls:
         with pytest.raises(UnknownWorkspaceError):
             call()
 
