@@ -1,6 +1,8 @@
 """`pyro demo`, and the same driven by a model: here a small server that answers as told."""
 
 import json
+import re
+import signal
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -8,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.surfaces.cli.support import run_pyro
+from tests.surfaces.cli.support import on_terminal, read_line, run_pyro, started
 
 pytestmark = pytest.mark.usefixtures("images")
 
@@ -60,13 +62,58 @@ def model() -> Iterator[FakeModel]:
         thread.join()
 
 
-def test_the_demonstration_is_one_run_as_an_object() -> None:
+def test_into_a_pipe_the_answer_to_the_first_step_is_an_object() -> None:
     finished = run_pyro("demo")
 
     answer = json.loads(finished.stdout)
     assert finished.returncode == 0
     assert answer["stdout"].startswith("git version ")
     assert answer["execution_mode"] == "guest_vsock"
+
+
+def test_every_step_is_told_and_nothing_is_left() -> None:
+    told = run_pyro("demo").stderr.decode()
+
+    for line in (
+        "  git version 2.",
+        "  AssertionError: double(2) is 5 (exit status 1)",
+        "  1 file changed",
+        "  +    return n + n",
+        "  snapshot fixed",
+        "  not even a shell is left in it",
+    ):
+        assert f"[demo] {line}" in told
+    assert told.count("  all well\n") == 2
+    assert re.search(r"\[demo\] done: 10 steps in [0-9.]+ s\n$", told)
+    assert run_pyro("workspace", "list").stdout == b"No workspaces.\n"
+
+
+def test_on_a_terminal_it_is_drawn_and_no_object_is_printed() -> None:
+    status, screen = on_terminal("demo")
+
+    shown = re.sub(rb"\x1b\[[0-9;?]*[A-Za-z]", b"", screen)
+    assert status == 0
+    assert b"\x1b[" in screen
+    assert b"10 steps, " in shown
+    assert b"[demo]" not in shown
+    assert b'"exit_code"' not in shown
+
+
+def test_on_a_terminal_the_object_comes_when_it_is_asked_for() -> None:
+    _, screen = on_terminal("demo", "--json")
+
+    assert b'"exit_code": 0' in screen
+
+
+def test_interrupted_half_way_it_leaves_nothing() -> None:
+    with started("demo") as demo:
+        while b"The project has a bug" not in read_line(demo, "stderr"):
+            pass
+        demo.send_signal(signal.SIGINT)
+        demo.communicate()
+
+    assert demo.returncode == 130
+    assert run_pyro("workspace", "list").stdout == b"No workspaces.\n"
 
 
 def test_a_model_runs_a_command_in_a_guest_and_sees_its_output(model: FakeModel) -> None:
