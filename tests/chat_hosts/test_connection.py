@@ -329,7 +329,9 @@ def test_the_command_is_this_pyro_with_its_whole_path() -> None:
     assert Path(entry["command"]).samefile(script)
 
 
-def test_a_profile_and_a_mode_are_passed_on() -> None:
-    shown = connection.snippet("zed", Wanted(profile="vm-run", mode="review"), scope="user")
+def test_a_profile_or_a_mode_is_passed_on() -> None:
+    profile = connection.snippet("zed", Wanted(profile="vm-run"), scope="user")
+    mode = connection.snippet("zed", Wanted(mode="review"), scope="user")
 
-    assert '"--profile", "vm-run", "--mode", "review"' in shown
+    assert '"serve", "--profile", "vm-run"]' in profile
+    assert '"serve", "--mode", "review"]' in mode

@@ -37,6 +37,7 @@ class Wanted:
 
     profile: str = DEFAULT_PROFILE
     mode: str | None = None
+    """Instead of a profile: the tools of one use case."""
     project_path: str | None = None
     """None: the project in a project's file, and none in a user's."""
     command: str | None = None
@@ -184,9 +185,8 @@ def _entry(host: Host, wanted: Wanted, scope: Scope) -> dict[str, Any]:
             "token_variable", "is given without url", hint="A program of its own needs no token."
         )
     program, *args = [wanted.command] if wanted.command else _this_pyro()
-    args += ["mcp", "serve", "--profile", wanted.profile]
-    if wanted.mode is not None:
-        args += ["--mode", wanted.mode]
+    args += ["mcp", "serve"]
+    args += ["--mode", wanted.mode] if wanted.mode else ["--profile", wanted.profile]
     project = wanted.project_path or (host.project_path if scope == "project" else None)
     if project is not None:
         args += ["--project-path", project]

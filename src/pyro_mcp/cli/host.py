@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from pyro_mcp.cli import options, output
 
@@ -30,7 +31,8 @@ _OF_THE_SERVER = (
         help="Tools to offer: one-shot runs, kept workspaces, everything.",
     ),
     click.option(
-        "--mode", type=click.Choice(_MODES), help="Offer only the tools of one use case."
+        "--mode", type=click.Choice(_MODES),
+        help="Offer the few tools of one use case instead of a profile.",
     ),
     click.option(
         "--project-path", metavar="DIR",
@@ -137,6 +139,11 @@ def _wanted(
 ) -> Wanted:
     from pyro_mcp.chat_hosts.connection import Wanted
 
+    given = click.get_current_context().get_parameter_source("profile")
+    if mode is not None and given is not ParameterSource.DEFAULT:
+        raise click.UsageError(
+            "--mode and --profile exclude each other.", click.get_current_context()
+        )
     return Wanted(
         profile=profile,
         mode=mode,

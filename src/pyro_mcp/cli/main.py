@@ -39,7 +39,7 @@ COMMANDS = {
     "env": ("env", "Manage environments, the systems that computers start from."),
     "host": ("host", "Connect chat programs to pyro's tools."),
     "doctor": ("doctor", "Check what this host can do, and say how to mend the rest."),
-    "demo": ("demo", "Run a small demonstration in a guest."),
+    "demo": ("demo", "Show what a guest is good for, in less than ten seconds."),
 }
 """Command → (module of this folder, its help in one line)."""
 
