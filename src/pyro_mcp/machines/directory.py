@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import shutil
 from typing import TYPE_CHECKING
 
 from pyro_mcp.config import STATE_VARIABLE
@@ -103,6 +102,8 @@ def _assign_cpu(state_dir: Path, directory: Path) -> int:
 
 def remove(directory: Path) -> None:
     """Remove a directory that is ours; nothing to do when the monitor has done it."""
+    import shutil  # most calls remove nothing
+
     with contextlib.suppress(FileNotFoundError):
         shutil.rmtree(directory)
 

@@ -64,7 +64,7 @@ class Pyro(
 
     def close(self) -> None:
         """End and delete every machine made with this object; may be called twice."""
-        self._manager.machines.close()
+        self._manager.close()
 
     def __enter__(self) -> Self:
         return self

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from pyro_mcp.errors import GuestLostError, GuestUnreachableError, UnknownWorkspaceError
 from pyro_mcp.machines import channel, directory, files, requests
-from pyro_mcp.machines.choose import choose_engine
-from pyro_mcp.machines.launching import Boot, boot
 from pyro_mcp.machines.spec import check_memory
 from pyro_mcp.state import workspaces as rows
 from pyro_mcp.state.database import Database
@@ -165,6 +163,10 @@ class Store:
 
     def boot(self, row: WorkspaceRow, place: Place, *, generation: int) -> None:
         """Boot a stopped workspace from one of its disks; the caller holds `changing`."""
+        # All that starts a machine is much to load, and most calls find one that runs.
+        from pyro_mcp.machines.choose import choose_engine
+        from pyro_mcp.machines.launching import Boot, boot
+
         check_memory(row.mem_mib)
         engine = choose_engine(self.engine_name)
         images = self.find_images(row.environment, quiet)
