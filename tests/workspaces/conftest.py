@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 if TYPE_CHECKING:
-    from pyro_mcp.results.workspaces import WorkspaceExecResult
+    from pyro_mcp.results.commands import WorkspaceExecResult
     from pyro_mcp.workspaces.store import Store
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pyro_mcp.boundary.redact import RedactedStream, Redactor
     from pyro_mcp.machines.cancel import Cancel
     from pyro_mcp.machines.exchange import Source
+    from pyro_mcp.results.commands import Ending
 
     OnOutput = Callable[[str, bytes], None]
 
@@ -48,6 +49,22 @@ class CommandOutcome:
     stderr_bytes: int
     redacted: bool = False
     """Something of its output was."""
+
+    def ending(self, *, keep_output: bool) -> Ending:
+        """What all answers about one command tell of it, with or without its output."""
+        return {
+            "stdout": self.stdout.text() if keep_output else "",
+            "stderr": self.stderr.text() if keep_output else "",
+            "exit_code": self.exit_code,
+            "duration_ms": self.duration_ms,
+            "signal": self.signal,
+            "timed_out": self.timed_out,
+            "oom_killed": self.oom_killed,
+            "stdout_bytes": self.stdout_bytes,
+            "stderr_bytes": self.stderr_bytes,
+            "stdout_truncated": self.stdout.truncated,
+            "stderr_truncated": self.stderr.truncated,
+        }
 
 
 def execute(

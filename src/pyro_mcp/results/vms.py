@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from pyro_mcp.results.base import Result
+from pyro_mcp.results.commands import ExecResult
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,37 +49,14 @@ class Vm(Result):
 
 
 @dataclass(frozen=True, kw_only=True)
-class VmExecResult(Result):
-    """What one command did. A command that fails or times out is a result, not an error."""
+class VmExecResult(ExecResult):
+    """What one command in a one-shot machine did."""
 
     vm_id: str
-    environment: str
-    environment_version: str | None
-    command: str
-    stdout: str
-    stderr: str
-    exit_code: int
-    """128 + n if signal n ended it, 124 after its time."""
-    duration_ms: int
-    execution_mode: str
     cleanup: VmDeleted
     engine: str | None
     """Extra."""
     isolation: str
-    """Extra."""
-    signal: int | None
-    """Extra: the signal that ended the command."""
-    timed_out: bool
-    """Extra."""
-    oom_killed: bool
-    """Extra: the guest ran out of memory and its kernel ended something."""
-    stdout_bytes: int
-    """Extra: all that the command wrote, kept or not."""
-    stderr_bytes: int
-    """Extra."""
-    stdout_truncated: bool
-    """Extra: the middle was left out of `stdout`."""
-    stderr_truncated: bool
     """Extra."""
     vcpu_count: int
     """Extra: as asked for."""

@@ -1,4 +1,4 @@
-"""Answers about workspaces, their commands and their history."""
+"""Answers about workspaces."""
 
 from __future__ import annotations
 
@@ -109,72 +109,3 @@ class WorkspaceDeleted(Result):
     workspace_id: str
     deleted: bool
     reason: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class WorkspaceExecResult(Result):
-    """What one command in a workspace did."""
-
-    workspace_id: str
-    environment: str
-    environment_version: str | None
-    command: str
-    stdout: str
-    stderr: str
-    exit_code: int
-    duration_ms: int
-    execution_mode: str
-    sequence: int
-    cwd: str
-    signal: int | None
-    """Extra: the signal that ended the command."""
-    timed_out: bool
-    """Extra."""
-    oom_killed: bool
-    """Extra."""
-    stdout_bytes: int
-    """Extra: all that the command wrote, kept or not."""
-    stderr_bytes: int
-    """Extra."""
-    stdout_truncated: bool
-    """Extra: the middle was left out."""
-    stderr_truncated: bool
-    """Extra."""
-    workspace_started: bool
-    """Extra: the machine was stopped and was started for this call."""
-    redacted: bool
-    """Extra: a secret's value was replaced by `[REDACTED]`, in the output or the command."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class CommandLogEntry(Result):
-    """One command of the history."""
-
-    sequence: int
-    command: str
-    cwd: str
-    exit_code: int
-    duration_ms: int
-    execution_mode: str
-    stdout_file: str
-    stderr_file: str
-    recorded_at: float
-    stdout: str
-    stderr: str
-    stdout_truncated: bool
-    """Extra."""
-    stderr_truncated: bool
-    """Extra."""
-    redacted: bool
-    """Extra."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class WorkspaceLogs(Result):
-    """The history of a workspace's commands, oldest first."""
-
-    workspace_id: str
-    count: int
-    entries: list[CommandLogEntry]
-    redacted: bool
-    """Extra: a secret's value was replaced in one of them."""

@@ -11,7 +11,7 @@ from pyro_mcp.config import OUTPUT_LIMIT_BYTES
 from pyro_mcp.errors import UnknownWorkspaceError
 from pyro_mcp.machines import requests
 from pyro_mcp.machines.spec import check_command, check_timeout
-from pyro_mcp.results.workspaces import CommandLogEntry, WorkspaceExecResult, WorkspaceLogs
+from pyro_mcp.results.commands import CommandLogEntry, WorkspaceExecResult, WorkspaceLogs
 from pyro_mcp.state import commands as history
 from pyro_mcp.state import workspaces as rows
 from pyro_mcp.state.commands import CommandRow
@@ -103,20 +103,10 @@ def execute(
         environment=used.row.environment,
         environment_version=used.row.environment_version,
         command=shown_command,
-        stdout=stdout if keep_output else "",
-        stderr=stderr if keep_output else "",
-        exit_code=outcome.exit_code,
-        duration_ms=outcome.duration_ms,
+        **outcome.ending(keep_output=keep_output),
         execution_mode="guest_vsock",
         sequence=sequence,
         cwd=shown_cwd,
-        signal=outcome.signal,
-        timed_out=outcome.timed_out,
-        oom_killed=outcome.oom_killed,
-        stdout_bytes=outcome.stdout_bytes,
-        stderr_bytes=outcome.stderr_bytes,
-        stdout_truncated=outcome.stdout.truncated,
-        stderr_truncated=outcome.stderr.truncated,
         workspace_started=used.started_now,
         redacted=redacted,
     )

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from pyro_mcp.boundary.redact import MARK, SHORTEST
 from pyro_mcp.errors import GuestLostError, InvalidInputError, UnknownSecretError
-from pyro_mcp.machines import files
 from pyro_mcp.results.secrets import SecretDeleted, SecretList, SecretSet
 from pyro_mcp.workspaces import secret_file
 from pyro_mcp.workspaces.secret_file import Secret, Secrets, Watch
@@ -227,6 +226,8 @@ def _brought(store: Store, place: Place, secrets: Secrets) -> bool:
     if not place.running:
         return False
     try:
+        from pyro_mcp.machines import files  # an exec sets none
+
         files.put_secrets(place.home, secrets.contents)
     except GuestLostError:
         # On its way down: the next start brings them.

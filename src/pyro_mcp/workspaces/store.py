@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from pyro_mcp.errors import GuestLostError, GuestUnreachableError, UnknownWorkspaceError
-from pyro_mcp.machines import channel, directory, files, requests
+from pyro_mcp.machines import channel, directory, requests
 from pyro_mcp.machines.spec import check_memory
 from pyro_mcp.state import workspaces as rows
 from pyro_mcp.state.database import Database
@@ -202,6 +202,8 @@ class Store:
         """What a guest needs before anything may be asked of it."""
         secrets = secret_file.forget_former(place)
         if secrets.current:
+            from pyro_mcp.machines import files  # as in `boot`
+
             files.put_secrets(place.home, secrets.contents)
         place.ready.touch()
 
