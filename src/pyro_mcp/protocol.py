@@ -50,6 +50,30 @@ and for files of the workspace:
                                                             the connection or the time is over
     secrets     entries, then STDIN ... and an empty one  one REPLY: count
 
+and for shells, which live in the agent until they are closed or the machine ends:
+
+    shell_open    shell_id, cwd, env, cols, rows          one REPLY, the shell
+    shell_list    -                                       lines, then REPLY: count
+    shell_read    shell_id, cursor, context, max_bytes,   STDOUT ..., then REPLY, the shell with
+                  max_chars, wait_idle_ms (0: no wait)      start, context, wait_timed_out
+    shell_write   shell_id, then STDIN ... and an         one REPLY, the shell with taken
+                  empty one
+    shell_resize  shell_id, cols, rows                    one REPLY, the shell
+    shell_signal  shell_id, signal                        one REPLY, the shell
+    shell_close   shell_id                                one REPLY, the shell as it ended
+    shell_attach  shell_id, cursor; STDIN is typed        STDOUT ..., then REPLY, the shell, when
+                                                            it has ended
+
+A shell is `{"shell_id", "cwd", "cols", "rows", "state": "running" | "stopped", "started_ms",
+"ended_ms", "exit_code", "oldest", "end", "quiet_ms"}`. All it ever wrote is one stream of bytes;
+`end` is how many there were, `oldest` the first that is still kept (SHELL_WINDOW at most), and a
+`cursor` an offset in it, taken as `oldest` or `end` where it lies beyond them. What is read
+begins at `start`, with `context` bytes from before it in front (fewer than asked for where the
+stream begins). A read that waits ends when nothing came for `wait_idle_ms`, with `max_chars`
+characters, with the shell, or after SHELL_WAIT_LIMIT_MS. `taken` counts bytes that the terminal
+took; a `shell_write` that it does not take whole is an ERROR, which has `taken` too. In
+`shell_attach`, a STDERR frame says in decimal how many bytes were lost to a host too slow.
+
 "Lines" are JSON objects, one a line, cut anywhere into STDOUT frames. A path is text below
 WORKSPACE, relative to it or absolute, without `..`; bytes that are not UTF-8 are lone surrogates
 (Python's `surrogateescape`), which JSON escapes: every name a file can have survives. An entry is
@@ -80,7 +104,7 @@ ERROR is `{"code", "message"}`; codes are the ERROR_… constants.
 
 from _struct import Struct  # the module struct is one more file to load in the guest
 
-VERSION = 2
+VERSION = 3
 MAGIC = b"PYRO"
 PREAMBLE = Struct("<4sHH")
 HEADER = Struct("<IB")
@@ -102,6 +126,21 @@ TERM_GRACE_MS = 2000
 WORKSPACE = "/workspace"
 SECRETS = "/run/pyro-secrets"
 """Directory of the guest with one file for each secret, for root alone."""
+
+SHELL_WINDOW = 1024 * 1024
+"""Bytes of a shell's output that can be read back."""
+SHELL_CONTEXT = 128 * 1024
+"""Bytes before that which are kept as context for what can be read."""
+MOST_SHELLS = 32
+"""Shells of one machine that are not closed, the ended ones too."""
+SHELL_WAIT_LIMIT_MS = 30_000
+"""How long a read waits at most, however busy the shell is."""
+SHELL_STALL_MS = 10_000
+"""How long a write waits for a terminal that takes nothing."""
+LONGEST_TERMINAL_LINE = 4095
+"""Bytes of a line that a program gets from a terminal in canonical mode; Linux cuts the rest."""
+LARGEST_TERMINAL = 2000
+"""Columns and rows."""
 
 REQUEST = 1
 STDIN = 2
@@ -131,7 +170,17 @@ ERROR_CONFLICT = "conflict"
 ERROR_BAD_ARCHIVE = "bad_archive"
 ERROR_BAD_PATTERN = "bad_pattern"
 ERROR_FAILED = "failed"
+ERROR_NO_SUCH_SHELL = "no_such_shell"
+ERROR_SHELL_ENDED = "shell_ended"
+ERROR_TOO_MANY_SHELLS = "too_many_shells"
+ERROR_INPUT_NOT_TAKEN = "input_not_taken"
 
+SHELL_OPERATIONS = frozenset(
+    (
+        *("shell_open", "shell_list", "shell_read", "shell_write", "shell_resize"),
+        *("shell_signal", "shell_close", "shell_attach"),
+    )
+)
 FILE_OPERATIONS = frozenset(
     (
         *("stat", "list", "search", "changes", "read", "read_base", "write", "delete", "move"),

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING
 from pyro_mcp import protocol
 from pyro_mcp.guest.channel import Channel
 from pyro_mcp.guest.loop import Loop
-from pyro_mcp.guest.requests import ExecRequest, RefusedError
+from pyro_mcp.guest.requests import RefusedError
 from pyro_mcp.guest.server import Server
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from pyro_mcp.guest.processes import Place
+    from pyro_mcp.guest.requests import Launch
 
 MISSING = "/no/such/place"
 
@@ -41,19 +42,27 @@ class FakeSandbox:
 
     def spawn(
         self,
-        request: ExecRequest,
+        launch: Launch,
         stdio: tuple[int, int, int],
         on_spawned: Callable[[int | RefusedError], None],
     ) -> None:
-        if request.cwd.decode() == MISSING:
+        if launch.cwd.decode() == MISSING:
             refusal = RefusedError(protocol.ERROR_NO_SUCH_DIRECTORY, f"{MISSING}: not there")
             self._loop.call_from_thread(lambda: on_spawned(refusal))
             return
+        actions: list[tuple[object, ...]] = [
+            (os.POSIX_SPAWN_DUP2, stdio[number], number) for number in range(3)
+        ]
+        if launch.terminal:
+            opened = (os.POSIX_SPAWN_OPEN, 3, "/proc/self/fd/0", os.O_RDWR, 0)
+            actions += (opened, (os.POSIX_SPAWN_CLOSE, 3))
+        program, words = launch.programs[0]
         self._group = os.posix_spawn(
-            "/bin/sh",
-            ("sh", "-c", request.command),
-            request.environment,
-            file_actions=[(os.POSIX_SPAWN_DUP2, stdio[number], number) for number in range(3)],
+            program,
+            # No login shell: a profile of this host has no business here.
+            [b"-c" if word == b"-lc" else word for word in words],
+            launch.environment,
+            file_actions=actions,
             setsid=True,
             setsigdef=(signal.SIGPIPE,),
         )
@@ -115,12 +124,14 @@ class HostAgent:
         self._listener.listen(128)
         self._listener.setblocking(False)
         self._null = os.open(os.devnull, os.O_RDWR)
+        self._terminals = os.open("/dev/pts", os.O_PATH | os.O_DIRECTORY)
         Server(
             self.loop,
             self._listener,
             self.sandboxes,
             count_oom_kills=lambda: 0,
             null=self._null,
+            terminals=self._terminals,
             on_halt=self._on_halt,
             on_idle=lambda: None,
             log=self.logged.append,
@@ -153,6 +164,7 @@ class HostAgent:
         self.loop.close()
         self._listener.close()
         os.close(self._null)
+        os.close(self._terminals)
 
     def _run(self) -> None:
         while not self._stop:

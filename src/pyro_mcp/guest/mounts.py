@@ -19,6 +19,7 @@ from pyro_mcp.guest import system
 ROOT = "/sysroot"
 SCRATCH = "/run"
 CONTROL_GROUPS = "/sys"
+TERMINALS = ROOT + "/dev/pts"
 SEED = "/seed"
 CHANGED_FILES = "/data/workspace"
 """What is different in the workspace; without a seed all of it."""
@@ -108,7 +109,7 @@ def furnish() -> None:
         os.symlink(target, f"{devices}/{name}")  # noqa: PTH211
     _directories(f"{devices}/pts", f"{devices}/shm")
     options = f"newinstance,ptmxmode=0666,mode=0620,gid={_TTY_GROUP}"
-    system.mount("devpts", f"{devices}/pts", "devpts", system.MS_NOSUID, options)
+    system.mount("devpts", TERMINALS, "devpts", system.MS_NOSUID, options)
     system.mount("tmpfs", f"{devices}/shm", "tmpfs", _PLAIN, "mode=1777")
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pyro_mcp.guest.loop import Loop
-    from pyro_mcp.guest.requests import ExecRequest
+    from pyro_mcp.guest.requests import Launch
 
     Stdio = tuple[int, int, int]
     OnSpawned = Callable[[int | RefusedError], None]
@@ -31,6 +31,7 @@ _TERM, _KILL = 15, 9
 # Python ignores these two, and a child would go on ignoring them.
 _DEFAULT_SIGNALS = (13, 25)
 _THREAD_STACK = 256 * 1024
+_ABSENT = (errno.ENOENT, errno.EACCES, errno.ENOEXEC, errno.ENOTDIR)
 
 
 class Ground:
@@ -72,7 +73,7 @@ class Sandbox:
         self._go = _thread.allocate_lock()
         self._go.acquire()
         self._released = False
-        self._job: tuple[ExecRequest, Stdio, OnSpawned] | None = None
+        self._job: tuple[Launch, Stdio, OnSpawned] | None = None
         self._init = 0
         self._init_handle = -1
         self._signals = -1
@@ -83,9 +84,9 @@ class Sandbox:
             error = OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
             loop.call_from_thread(lambda: on_ready(self, error))
 
-    def spawn(self, request: ExecRequest, stdio: Stdio, on_spawned: OnSpawned) -> None:
+    def spawn(self, launch: Launch, stdio: Stdio, on_spawned: OnSpawned) -> None:
         """Start the command; only once. `on_spawned` gets its pid, or why it did not start."""
-        self._job = (request, stdio, on_spawned)
+        self._job = (launch, stdio, on_spawned)
         self._release_thread()
 
     def terminate(self) -> None:
@@ -128,10 +129,10 @@ class Sandbox:
         job = self._job
         if job is None:
             return
-        request, stdio, on_spawned = job
+        launch, stdio, on_spawned = job
         outcome: int | RefusedError
         try:
-            outcome = _start(request, stdio)
+            outcome = _start(launch, stdio)
         except RefusedError as refusal:
             outcome = refusal
         except Exception as failure:  # noqa: BLE001 - a thread has nobody else to tell
@@ -202,29 +203,45 @@ class Sandbox:
                 os.close(descriptor)
 
 
-def _start(request: ExecRequest, stdio: Stdio) -> int:
-    if request.cwd == protocol.WORKSPACE.encode():
+def _start(launch: Launch, stdio: Stdio) -> int:
+    if launch.cwd == protocol.WORKSPACE.encode():
         try:  # noqa: SIM105 - contextlib costs start-up time
-            os.mkdir(request.cwd)  # noqa: PTH102
+            os.mkdir(launch.cwd)  # noqa: PTH102
         except OSError:
             pass  # there already, or chdir says what is wrong
     try:
-        os.chdir(request.cwd)
+        os.chdir(launch.cwd)
     except OSError as error:
-        place = request.cwd.decode(errors="replace")
+        place = launch.cwd.decode(errors="replace")
         raise RefusedError(protocol.ERROR_NO_SUCH_DIRECTORY, f"{place}: {error.strerror}") from None
-    try:
-        return os.posix_spawn(
-            "/bin/sh",
-            (b"/bin/sh", b"-lc", request.command),
-            request.environment,
-            file_actions=[(os.POSIX_SPAWN_DUP2, stdio[number], number) for number in range(3)],
-            setsid=True,
-            setsigmask=(),
-            setsigdef=_DEFAULT_SIGNALS,
+    actions: list[tuple[object, ...]] = [
+        (os.POSIX_SPAWN_DUP2, stdio[number], number) for number in range(3)
+    ]
+    if launch.terminal:
+        # A terminal becomes its session's by being opened. Not to wait: a guest may have put
+        # something else there.
+        how = os.O_RDWR | os.O_NONBLOCK
+        actions += (
+            (os.POSIX_SPAWN_OPEN, 3, "/proc/self/fd/0", how, 0),
+            (os.POSIX_SPAWN_CLOSE, 3),
         )
-    except OSError as error:
-        raise RefusedError(protocol.ERROR_CANNOT_START, f"/bin/sh: {_cause(error)}") from None
+    for program, words in launch.programs:
+        try:
+            return os.posix_spawn(
+                program,
+                words,
+                launch.environment,
+                file_actions=actions,
+                setsid=True,
+                setsigmask=(),
+                setsigdef=_DEFAULT_SIGNALS,
+            )
+        except OSError as error:
+            if error.errno in _ABSENT and program != launch.programs[-1][0]:
+                continue
+            why = f"{program.decode()}: {_cause(error)}"
+            raise RefusedError(protocol.ERROR_CANNOT_START, why) from None
+    raise RefusedError(protocol.ERROR_CANNOT_START, "there is nothing to run")
 
 
 def _cause(error: OSError) -> str:

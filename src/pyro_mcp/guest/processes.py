@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from pyro_mcp.guest.channel import Channel
     from pyro_mcp.guest.loop import Loop, Timer
-    from pyro_mcp.guest.requests import ExecRequest
+    from pyro_mcp.guest.requests import ExecRequest, Launch
 
     class Place(Protocol):
         """Where a command runs: a `namespace.Sandbox`."""
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
         def spawn(
             self,
-            request: ExecRequest,
+            launch: Launch,
             stdio: tuple[int, int, int],
             on_spawned: Callable[[int | RefusedError], None],
         ) -> None: ...
@@ -36,6 +36,13 @@ if TYPE_CHECKING:
         def empty(self) -> bool: ...
 
         def kill(self) -> None: ...
+
+    class Task(Protocol):
+        """What a connection began and has more frames for, or ends by going away."""
+
+        def frame(self, kind: int, payload: bytes) -> None: ...
+
+        def abort(self) -> None: ...
 
     class Places(Protocol):
         """Where places come from: a `standby.Standby`."""

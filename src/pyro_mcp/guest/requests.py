@@ -8,6 +8,20 @@ from pyro_mcp.guest import plain_json
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Protocol
+
+    Programs = tuple[tuple[bytes, tuple[bytes, ...]], ...]
+
+    class Launch(Protocol):
+        """What a sandbox is to run."""
+
+        programs: Programs
+        """Path and words of the program; later ones are taken where the ones before are absent."""
+        cwd: bytes
+        environment: dict[bytes, bytes]
+        terminal: bool
+        """Whether its standard input becomes its controlling terminal."""
+
 
 _ENVIRONMENT = {
     "HOME": "/root",
@@ -29,6 +43,8 @@ class RefusedError(Exception):
 class ExecRequest:
     """A checked request to run a command; `timeout_ms` is 0 for none."""
 
+    terminal = False
+
     def __init__(
         self,
         command: bytes,
@@ -38,7 +54,7 @@ class ExecRequest:
         timeout_ms: int,
         stdin: bool,
     ) -> None:
-        self.command = command
+        self.programs: Programs = ((b"/bin/sh", (b"/bin/sh", b"-lc", command)),)
         self.cwd = cwd
         self.environment = environment
         self.timeout_ms = timeout_ms
@@ -61,24 +77,37 @@ def parse_exec(request: Mapping[str, object]) -> ExecRequest:
     stdin = request.get("stdin", False)
     if type(stdin) is not bool:
         raise bad_request("stdin is not a boolean")
+    return ExecRequest(
+        _bytes(request.get("command"), "command"),
+        cwd=parse_cwd(request),
+        environment=parse_environment(request, {}),
+        timeout_ms=timeout_ms,
+        stdin=stdin,
+    )
+
+
+def parse_cwd(request: Mapping[str, object]) -> bytes:
+    """The directory to run in. Raises `RefusedError`."""
     cwd = _bytes(request.get("cwd", protocol.WORKSPACE), "cwd")
     if not cwd.startswith(b"/"):
         raise bad_request("cwd is not an absolute path")
+    return cwd
+
+
+def parse_environment(request: Mapping[str, object], more: Mapping[str, str]) -> dict[bytes, bytes]:
+    """The few variables of every command, then `more`, then the request's.
+
+    Raises `RefusedError`.
+    """
     variables = request.get("env", {})
     if not isinstance(variables, dict):
         raise bad_request("env is not an object")
-    environment = {name.encode(): value.encode() for name, value in _ENVIRONMENT.items()}
+    environment = {k.encode(): v.encode() for k, v in {**_ENVIRONMENT, **more}.items()}
     for name, value in variables.items():
         if not name or "=" in name:
             raise bad_request(f"env has a variable named {name!r}")
         environment[_bytes(name, "env")] = _bytes(value, "env", empty=True)
-    return ExecRequest(
-        _bytes(request.get("command"), "command"),
-        cwd=cwd,
-        environment=environment,
-        timeout_ms=timeout_ms,
-        stdin=stdin,
-    )
+    return environment
 
 
 def parse_signal(payload: bytes) -> int:

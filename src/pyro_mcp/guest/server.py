@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pyro_mcp.guest.loop import Loop
-    from pyro_mcp.guest.processes import Places
+    from pyro_mcp.guest.processes import Places, Task
+    from pyro_mcp.guest.shells import Shells
 
 _MOST_CONNECTIONS = 256
 """Further ones wait in the listening socket's queue."""
@@ -29,7 +30,8 @@ _WORK_STACK = 1024 * 1024
 class Server:
     """Answers the host on a listening, non-blocking stream socket.
 
-    `on_halt` is called with the channel that asked, when no command runs any more.
+    `terminals` is a descriptor of the devpts that shells have their terminals in. `on_halt` is
+    called with the channel that asked, when no command runs any more.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class Server:
         *,
         count_oom_kills: Callable[[], int],
         null: int,
+        terminals: int,
         on_halt: Callable[[Channel], None],
         on_idle: Callable[[], None],
         log: Callable[[str], None],
@@ -49,12 +52,14 @@ class Server:
         self._places = places
         self._count_oom_kills = count_oom_kills
         self._null = null
+        self._terminals = terminals
         self._on_halt = on_halt
         self._on_idle = on_idle
         self._log = log
         self._halting: Channel | None = None
         self._connections: set[_Connection] = set()
         self._executions: set[Execution] = set()
+        self._shells: Shells | None = None
         self._listen()
 
     def _listen(self) -> None:
@@ -98,6 +103,23 @@ class Server:
             raise RefusedError(protocol.ERROR_CANNOT_START, why) from error
         self._executions.add(execution)
         return execution
+
+    def work_on_shells(self, channel: Channel, request: dict[str, object]) -> Task:
+        """Begin what is asked about shells. Raises `RefusedError`."""
+        if self._halting is not None:
+            raise RefusedError(protocol.ERROR_CANNOT_START, "the machine is being stopped")
+        if self._shells is None:
+            # Imported by the first that needs it.
+            from pyro_mcp.guest.shells import Shells
+
+            self._shells = Shells(
+                self._loop,
+                self._places,
+                self._terminals,
+                on_end=self._perhaps_halt,
+                log=self._log,
+            )
+        return self._shells.begin(channel, request)
 
     def ping(self, channel: Channel) -> None:
         """Say that the agent answers."""
@@ -151,6 +173,8 @@ class Server:
         self._halting = channel
         for execution in tuple(self._executions):
             execution.abort()
+        if self._shells is not None:
+            self._shells.kill()
         self._perhaps_halt()
 
     def disconnected(self, connection: _Connection) -> None:
@@ -172,17 +196,19 @@ class Server:
         self._perhaps_halt()
 
     def _perhaps_halt(self) -> None:
-        if self._halting is not None and not self._executions:
+        if self._halting is None or self._executions:
+            return
+        if self._shells is None or self._shells.all_ended:
             self._on_halt(self._halting)
 
 
 class _Connection:
-    """One connection: a request, and the exec it may have begun."""
+    """One connection: a request, and what it may have begun."""
 
     def __init__(self, server: Server, sock: _socket.socket) -> None:
         self._server = server
         self._asked = False
-        self._execution: Execution | None = None
+        self._task: Task | None = None
         self._channel = Channel(server.loop(), sock, self._frame, self._gone, self._closed)
 
     def start(self) -> None:
@@ -202,20 +228,22 @@ class _Connection:
             self._refuse(error)
 
     def _further(self, kind: int, payload: bytes) -> None:
-        if self._execution is None:
+        if self._task is None:
             raise bad_request(f"a frame of kind {kind} is not due")
-        self._execution.frame(kind, payload)
+        self._task.frame(kind, payload)
 
     def _request(self, request: dict[str, object]) -> None:
         operation = request.get("op")
         if operation == "exec":
-            self._execution = self._server.execute(self._channel, request)
+            self._task = self._server.execute(self._channel, request)
         elif operation == "ping":
             self._server.ping(self._channel)
         elif operation == "sync":
             self._server.sync(self._channel)
         elif operation == "halt":
             self._server.halt(self._channel)
+        elif isinstance(operation, str) and operation in protocol.SHELL_OPERATIONS:
+            self._task = self._server.work_on_shells(self._channel, request)
         elif isinstance(operation, str) and operation in protocol.FILE_OPERATIONS:
             self._server.work_on_files(self._channel, request, self._closed)
         else:
@@ -223,8 +251,8 @@ class _Connection:
 
     def _refuse(self, error: RefusedError) -> None:
         send_error(self._channel, error)
-        if self._execution is not None:
-            self._execution.abort()
+        if self._task is not None:
+            self._task.abort()
 
     def _gone(self, error: Exception | None) -> None:
         if isinstance(error, protocol.VersionMismatchError):
@@ -234,8 +262,8 @@ class _Connection:
             send_error(self._channel, bad_request(str(error)))
         elif error is not None and not isinstance(error, OSError):
             self._server.log(f"a connection failed: {type(error).__name__}: {error}")
-        if self._execution is not None:
-            self._execution.abort()
+        if self._task is not None:
+            self._task.abort()
 
     def _closed(self) -> None:
         self._server.disconnected(self)

@@ -36,7 +36,9 @@ def serve(listener: _socket.socket, *, log: Callable[[str], None], inspect: bool
         mounts.furnish()
     system.limit_open_files(*limits.OPEN_FILES)
     ground = Ground(mounts.ROOT, mounts.SCRATCH, limits.group_commands(mounts.CONTROL_GROUPS))
+    terminals = -1
     if not inspect:
+        terminals = os.open(mounts.TERMINALS, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         _recover()
     loop = Loop()
     standby = Standby(loop, lambda on_ready: Sandbox(loop, ground, on_ready))
@@ -56,6 +58,7 @@ def serve(listener: _socket.socket, *, log: Callable[[str], None], inspect: bool
         standby,
         count_oom_kills=limits.OomCounter().read,
         null=ground.null,
+        terminals=terminals,
         on_halt=halt,
         on_idle=standby.refill,
         log=log,

@@ -24,10 +24,11 @@ if TYPE_CHECKING:
 class AgentError(Exception):
     """The agent answered with ERROR; whoever asked says what that means."""
 
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
+    def __init__(self, answer: dict[str, object]) -> None:
+        self.code = str(answer.get("code"))
+        self.message = str(answer.get("message", "no reason given"))
+        self.answer = answer
+        super().__init__(self.message)
 
 
 class Source(Protocol):
@@ -135,9 +136,7 @@ class Exchange:
                 elif kind == self._end:
                     return _parsed(payload)
                 elif kind == protocol.ERROR:
-                    answer = _parsed(payload)
-                    message = str(answer.get("message", "no reason given"))
-                    raise AgentError(str(answer.get("code")), message)
+                    raise AgentError(_parsed(payload))
                 else:
                     raise GuestLostError(f"the agent sent a frame of kind {kind}")
 

@@ -9,6 +9,7 @@ from pyro_mcp.sdk.environments import EnvironmentMethods
 from pyro_mcp.sdk.files import FileMethods
 from pyro_mcp.sdk.manager import VmManager
 from pyro_mcp.sdk.secrets import SecretMethods
+from pyro_mcp.sdk.shells import ShellMethods
 from pyro_mcp.sdk.snapshots import SnapshotMethods
 from pyro_mcp.sdk.vms import VmMethods
 from pyro_mcp.sdk.workspaces import WorkspaceMethods
@@ -26,6 +27,7 @@ class Pyro(
     SnapshotMethods,
     FileMethods,
     SecretMethods,
+    ShellMethods,
 ):
     """Disposable Linux computers.
 

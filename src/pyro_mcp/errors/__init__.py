@@ -8,12 +8,16 @@ PyroError
 ├── UnknownWorkspaceError, also ValueError        no workspace has that id
 ├── UnknownToolError, also ValueError             no tool of that name is offered
 ├── UnknownSnapshotError, also ValueError         the workspace has no snapshot of that name
+├── UnknownShellError, also ValueError            the workspace has no shell of that id
 ├── UnknownSecretError, also ValueError           the workspace has no secret of that name
 ├── NameTakenError, also ValueError               a name that is in use already
 ├── PatchError, also ValueError                   a patch that cannot be read, or leads outside
 ├── PatchConflictError, also RuntimeError         a patch that does not fit the files there are
 ├── WorkspaceFileError, also RuntimeError         a file of the workspace cannot be used so
 ├── WorkspaceStateError, also RuntimeError        the workspace is not in the state the call needs
+├── ShellEndedError, also RuntimeError            the shell's program has ended
+├── ShellInputError, also RuntimeError            a terminal that did not take what was typed
+├── ShellLimitError, also RuntimeError            as many shells as one workspace can have
 ├── StateVersionError, also RuntimeError          the database was written by a newer pyro
 ├── MachineStateError, also RuntimeError          the machine is not in the state the call needs
 ├── MachineExpiredError, also RuntimeError        its time to live is over
@@ -37,6 +41,8 @@ PyroError
 ├── OutputWriteError, also RuntimeError           what was asked for cannot be printed
 ├── ModelError, also RuntimeError                 a language model's server failed
 └── CacheAccessError, also RuntimeError           the cache or state directory cannot be used
+
+Those about shells are in `errors.shells`, all others here.
 """
 
 from collections.abc import Sequence
