@@ -42,33 +42,23 @@ PyroError
 ├── ModelError, also RuntimeError                 a language model's server failed
 └── CacheAccessError, also RuntimeError           the cache or state directory cannot be used
 
-Those about shells are in `errors.shells`, all others here.
+Those about shells are imported from `errors.shells`, all others from here.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
 
-
-class PyroError(Exception):
-    """`problem` names the thing and what is wrong with it, `hint` the next step."""
-
-    code: ClassVar[str]
-
-    def __init__(self, problem: str, *, hint: str) -> None:
-        super().__init__(f"{problem} {hint}")
-        self.problem = problem
-        self.hint = hint
-
-
-class InvalidInputError(PyroError, ValueError):
-    """A parameter outside its range or of the wrong form."""
-
-    code = "invalid_input"
-
-    def __init__(self, parameter: str, wrong: str, *, hint: str) -> None:
-        super().__init__(f"{parameter} {wrong}.", hint=hint)
-        self.parameter = parameter
+from pyro_mcp.errors.base import InvalidInputError as InvalidInputError
+from pyro_mcp.errors.base import PyroError as PyroError
+from pyro_mcp.errors.host import BrokenInstallError as BrokenInstallError
+from pyro_mcp.errors.host import CacheAccessError as CacheAccessError
+from pyro_mcp.errors.host import CacheCorruptError as CacheCorruptError
+from pyro_mcp.errors.host import DiskSpaceError as DiskSpaceError
+from pyro_mcp.errors.host import HostMemoryError as HostMemoryError
+from pyro_mcp.errors.host import NoEngineError as NoEngineError
+from pyro_mcp.errors.host import OutputExistsError as OutputExistsError
+from pyro_mcp.errors.host import OutputWriteError as OutputWriteError
+from pyro_mcp.errors.host import ToolMissingError as ToolMissingError
 
 
 class UnknownEnvironmentError(PyroError, ValueError):
@@ -305,19 +295,6 @@ class ProtocolVersionError(PyroError, RuntimeError):
         )
 
 
-class NoEngineError(PyroError, RuntimeError):
-    """No engine can run a guest on this host."""
-
-    code = "no_engine"
-
-    def __init__(self, reasons: Sequence[str]) -> None:
-        super().__init__(
-            f"No guest can run on this host: {'; '.join(reasons)}.",
-            hint="'pyro doctor' names each remedy; --allow-host-compat (allow_host_compat=True) "
-            "runs the command on this host itself, without any isolation.",
-        )
-
-
 class NotAvailableError(PyroError, RuntimeError):
     """Something this version, or this host, cannot give."""
 
@@ -339,45 +316,6 @@ class MachineLimitError(PyroError, RuntimeError):
         )
 
 
-class HostMemoryError(PyroError, RuntimeError):
-    """The machine may use more memory than the host has free."""
-
-    code = "host_memory"
-
-    def __init__(self, *, needed_mib: int, available_mib: int) -> None:
-        super().__init__(
-            f"The machine may use {needed_mib} MiB of memory and this host has "
-            f"{available_mib} MiB free.",
-            hint="Ask for less with mem_mib, or end other machines first.",
-        )
-
-
-class DiskSpaceError(PyroError, RuntimeError):
-    """A file system has less room than the work needs."""
-
-    code = "disk_space"
-
-    def __init__(self, where: Path, *, needed_mib: int, free_mib: int, variable: str) -> None:
-        super().__init__(
-            f"{where} has {free_mib} MiB free and this needs {needed_mib} MiB.",
-            hint=f"Free some room, or point {variable} at a larger file system.",
-        )
-
-
-class ToolMissingError(PyroError, RuntimeError):
-    """A program that pyro runs is not installed."""
-
-    code = "tool_missing"
-
-    def __init__(self, tool: str, *, package: str, purpose: str) -> None:
-        super().__init__(
-            f"The program {tool!r} is not installed; pyro uses it to {purpose}.",
-            hint=f"Install the package {package} (Debian: apt-get install {package}).",
-        )
-        self.tool = tool
-        self.package = package
-
-
 class EnvironmentBuildError(PyroError, RuntimeError):
     """An image could not be built."""
 
@@ -387,52 +325,6 @@ class EnvironmentBuildError(PyroError, RuntimeError):
         super().__init__(f"Building {name} failed: {why}.", hint=hint)
 
 
-class CacheCorruptError(PyroError, RuntimeError):
-    """A cached image is not what its manifest records."""
-
-    code = "cache_corrupt"
-
-    def __init__(self, where: Path, wrong: str, *, hint: str) -> None:
-        super().__init__(f"The cache entry {where} {wrong}.", hint=hint)
-
-
-class CacheAccessError(PyroError, RuntimeError):
-    """A directory of pyro's cannot be read or written."""
-
-    code = "cache_access"
-
-    def __init__(self, where: Path, why: str, *, variable: str) -> None:
-        super().__init__(
-            f"{where} cannot be used: {why}.",
-            hint=f"Make it readable and writable for this user, or set {variable} elsewhere.",
-        )
-
-
-class BrokenInstallError(PyroError, RuntimeError):
-    """A module or data file that belongs to pyro, or that it depends on, is not there."""
-
-    code = "broken_install"
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__(
-            f"This installation of pyro is not whole: {error}.",
-            hint="'pyro doctor' lists what is missing; "
-            "'pip install --force-reinstall pyro-mcp' puts it back.",
-        )
-
-
-class OutputExistsError(PyroError, RuntimeError):
-    """There is something where an export should go, if only a link to nowhere."""
-
-    code = "output_exists"
-
-    def __init__(self, where: Path) -> None:
-        super().__init__(
-            f"{str(where)!r} exists already, and an export overwrites nothing.",
-            hint="Give another output_path, or remove it first.",
-        )
-
-
 class ExportRefusedError(PyroError, RuntimeError):
     """What a guest sent for an export is damaged, dangerous or too much; nothing was kept."""
 
@@ -440,18 +332,6 @@ class ExportRefusedError(PyroError, RuntimeError):
 
     def __init__(self, path: str, why: str, *, hint: str) -> None:
         super().__init__(f"The export of {path!r} was refused: {why}.", hint=hint)
-
-
-class OutputWriteError(PyroError, RuntimeError):
-    """Standard output or standard error does not take what is written."""
-
-    code = "output_write"
-
-    def __init__(self, where: str, why: str) -> None:
-        super().__init__(
-            f"Writing to {where} failed: {why}.",
-            hint="Send the output to a place that takes it.",
-        )
 
 
 class ModelError(PyroError, RuntimeError):

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from pyro_mcp.errors import PyroError
+from pyro_mcp.errors.base import PyroError
 
 
 class UnknownShellError(PyroError, ValueError):
