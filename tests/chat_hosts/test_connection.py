@@ -13,8 +13,8 @@ from pyro_mcp.chat_hosts import connection
 from pyro_mcp.chat_hosts.catalogue import HOSTS
 from pyro_mcp.chat_hosts.config_file import BACKUP_SUFFIX
 from pyro_mcp.chat_hosts.connection import Change, Wanted
-from pyro_mcp.chat_hosts.errors import HostFileError, HostMissingError, UnknownHostError
 from pyro_mcp.errors import InvalidInputError
+from pyro_mcp.errors.chat_hosts import HostFileError, HostMissingError, UnknownHostError
 
 GOLDEN = Path(__file__).with_name("golden")
 OURS = Wanted(command="/opt/pyro")

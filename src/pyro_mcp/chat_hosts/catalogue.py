@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from pyro_mcp.chat_hosts.errors import UnknownHostError
 from pyro_mcp.errors import InvalidInputError
+from pyro_mcp.errors.chat_hosts import UnknownHostError
 
 Scope = Literal["user", "project"]
 Format = Literal["json", "jsonc", "toml"]

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pyro_mcp.chat_hosts import json_edit, toml_edit
-from pyro_mcp.chat_hosts.errors import HostFileError
 from pyro_mcp.chat_hosts.jsonc import MalformedError
+from pyro_mcp.errors.chat_hosts import HostFileError
 from pyro_mcp.host.files import write_whole
 
 if TYPE_CHECKING:

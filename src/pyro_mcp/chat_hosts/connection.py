@@ -21,8 +21,8 @@ from pyro_mcp.chat_hosts.catalogue import (
     Scope,
 )
 from pyro_mcp.chat_hosts.config_file import ConfigFile
-from pyro_mcp.chat_hosts.errors import HostMissingError
 from pyro_mcp.errors import InvalidInputError
+from pyro_mcp.errors.chat_hosts import HostMissingError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

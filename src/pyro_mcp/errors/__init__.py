@@ -10,6 +10,7 @@ PyroError
 ├── UnknownSnapshotError, also ValueError         the workspace has no snapshot of that name
 ├── UnknownShellError, also ValueError            the workspace has no shell of that id
 ├── UnknownSecretError, also ValueError           the workspace has no secret of that name
+├── UnknownHostError, also ValueError             no chat program has that name
 ├── NameTakenError, also ValueError               a name that is in use already
 ├── PatchError, also ValueError                   a patch that cannot be read, or leads outside
 ├── PatchConflictError, also RuntimeError         a patch that does not fit the files there are
@@ -39,10 +40,14 @@ PyroError
 ├── OutputExistsError, also RuntimeError          a file of the host that would be overwritten
 ├── ExportRefusedError, also RuntimeError         what came out of a guest may not be on this host
 ├── OutputWriteError, also RuntimeError           what was asked for cannot be printed
+├── HostMissingError, also RuntimeError           a chat program that is not installed
+├── HostFileError, also RuntimeError              its file is malformed, or cannot be used
+├── HostServerError, also RuntimeError            what it would start does not work
 ├── ModelError, also RuntimeError                 a language model's server failed
 └── CacheAccessError, also RuntimeError           the cache or state directory cannot be used
 
-Those about shells are imported from `errors.shells`, all others from here.
+Those about shells are imported from `errors.shells`, those about chat programs from
+`errors.chat_hosts`, all others from here.
 """
 
 from collections.abc import Sequence

@@ -1,16 +1,9 @@
-"""Errors about chat programs; the rest of the tree is in `pyro_mcp.errors`.
-
-PyroError
-├── UnknownHostError, also ValueError      no chat program has that name
-├── HostMissingError, also RuntimeError    it is not installed
-├── HostFileError, also RuntimeError       its file is malformed, or cannot be read or written
-└── HostServerError, also RuntimeError     what it would start does not work
-"""
+"""Errors about chat programs and their files."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from pyro_mcp.errors import PyroError
+from pyro_mcp.errors.base import PyroError
 
 
 class UnknownHostError(PyroError, ValueError):
