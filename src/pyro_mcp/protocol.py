@@ -74,6 +74,30 @@ characters, with the shell, or after SHELL_WAIT_LIMIT_MS. `taken` counts bytes t
 took; a `shell_write` that it does not take whole is an ERROR, which has `taken` too. In
 `shell_attach`, a STDERR frame says in decimal how many bytes were lost to a host too slow.
 
+and for services, processes that go on without the host:
+
+    service_start   name, run, command, cwd, env, ports   one REPLY, the facts: it was started
+                    readiness, ready_timeout_ms,
+                    ready_interval_ms
+    service_wait    name, run                             one REPLY, the facts: it is ready, or
+                                                            never will be
+    service_watch   name, run                             one REPLY, the facts: it has ended
+    service_stop    name, run, reason                     one REPLY, the facts: it has ended
+    service_list    -                                     lines: the facts of each, then REPLY
+    service_log     name, run, stdout_from, stderr_from   STDOUT, STDERR ..., then REPLY:
+                                                            stdout_from, stdout_to, stderr_from,
+                                                            stderr_to, overrun
+    service_follow  the same                              the same, when the service has ended
+
+`run` is chosen by the host and names one start of a service. `readiness` is null or
+`{"type": "file" | "tcp" | "http" | "command", "what", "port", "target"}`; facts are `{"name",
+"run", "state", "pid", "exit_code", "stop_reason", "ready_ms", "ended_ms", "age_ms", "problem"}`,
+times being milliseconds since the start. Of each stream the last SERVICE_LOG_BYTES are kept; a
+log is sent from the offset asked for, or from the oldest byte kept. `overrun`: what was to come
+next is not kept any more; ask again. While a service runs that named a port in `ports`, the agent
+accepts vsock connections at RELAY_PORTS plus that port, and relays each to it on the guest's
+loopback.
+
 "Lines" are JSON objects, one a line, cut anywhere into STDOUT frames. A path is text below
 WORKSPACE, relative to it or absolute, without `..`; bytes that are not UTF-8 are lone surrogates
 (Python's `surrogateescape`), which JSON escapes: every name a file can have survives. An entry is
@@ -122,6 +146,13 @@ HOST_CID = 2
 
 TERM_GRACE_MS = 2000
 """Between TERM and KILL when a command's time is over."""
+
+SERVICE_GRACE_MS = 5000
+"""Between TERM and KILL when a service is stopped."""
+SERVICE_LOG_BYTES = 2 * 1024 * 1024
+"""How much of each stream of a service is kept: the latest."""
+RELAY_PORTS = 0x10000
+"""The vsock port RELAY_PORTS + n leads to TCP port n of the guest's loopback."""
 
 WORKSPACE = "/workspace"
 SECRETS = "/run/pyro-secrets"
@@ -188,6 +219,21 @@ FILE_OPERATIONS = frozenset(
         *("secrets",),
     )
 )
+
+SERVICE_OPERATIONS = frozenset(
+    (
+        *("service_start", "service_wait", "service_watch", "service_stop", "service_list"),
+        *("service_log", "service_follow"),
+    )
+)
+SERVICE_RUNNING, SERVICE_EXITED = "running", "exited"
+SERVICE_STOPPED, SERVICE_FAILED = "stopped", "failed"
+STOP_ASKED = "asked"
+"""As the reason of service_stop: the service is then stopped, by sigterm or sigkill."""
+STOP_READINESS = "readiness_timeout"
+STOP_PORTS = "published_port_failed"
+STOP_FAULT = "agent_failed"
+STOP_REASONS = frozenset((STOP_ASKED, STOP_PORTS))
 
 
 class ProtocolError(Exception):

@@ -134,6 +134,7 @@ class HostAgent:
             terminals=self._terminals,
             on_halt=self._on_halt,
             on_idle=lambda: None,
+            listen_relay=self._listen_relay,
             log=self.logged.append,
         )
         self._stop = False
@@ -165,6 +166,13 @@ class HostAgent:
         self._listener.close()
         os.close(self._null)
         os.close(self._terminals)
+
+    def _listen_relay(self, port: int) -> _socket.socket:
+        listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+        listener.bind(f"{self._address}.{port}")
+        listener.listen(128)
+        listener.setblocking(False)
+        return listener
 
     def _run(self) -> None:
         while not self._stop:

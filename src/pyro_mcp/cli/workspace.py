@@ -11,7 +11,7 @@ from pyro_mcp import config
 from pyro_mcp.cli import options, output, secret
 from pyro_mcp.cli.lazy import LazyGroup
 
-_POLICIES = ("off", "egress", "egress+published-ports")
+_POLICIES = ("off", "egress", "egress+published-ports", "published-ports")
 
 COMMANDS = {
     "create": ("workspace:create", "Make a workspace and start it."),
@@ -28,6 +28,7 @@ COMMANDS = {
         "Show what changed in /workspace since the workspace was made.",
     ),
     "patch": ("workspace_sync:patch", "Apply patches to a workspace."),
+    "service": ("service", "Run processes of a workspace that go on between calls."),
     "snapshot": ("snapshot", "Save a workspace's state under a name."),
     "reset": ("snapshot:reset", "Put a workspace back to a snapshot."),
     "fork": ("snapshot:fork", "Make a new workspace from one that exists."),

@@ -12,6 +12,9 @@ PyroError
 ├── UnknownSecretError, also ValueError           the workspace has no secret of that name
 ├── UnknownHostError, also ValueError             no chat program has that name
 ├── NameTakenError, also ValueError               a name that is in use already
+├── UnknownServiceError, also ValueError          no service of the workspace has that name
+├── ServiceRunningError, also RuntimeError        a service of that name runs already
+├── NetworkPolicyError, also RuntimeError         the workspace's policy does not allow it
 ├── PatchError, also ValueError                   a patch that cannot be read, or leads outside
 ├── PatchConflictError, also RuntimeError         a patch that does not fit the files there are
 ├── WorkspaceFileError, also RuntimeError         a file of the workspace cannot be used so
@@ -156,6 +159,45 @@ class NameTakenError(PyroError, ValueError):
         super().__init__(f"The {what} {name!r} exists already.", hint=hint)
 
 
+class UnknownServiceError(PyroError, ValueError):
+    """A name that no service of the workspace has."""
+
+    code = "unknown_service"
+
+    def __init__(self, workspace_id: str, name: str, known: Sequence[str]) -> None:
+        super().__init__(
+            f"Workspace {workspace_id} has no service named {name!r}.",
+            hint=f"It has: {', '.join(known)}." if known else "Start one with that name first.",
+        )
+
+
+class ServiceRunningError(PyroError, RuntimeError):
+    """A service of that name runs; starting another would hide it."""
+
+    code = "service_running"
+
+    def __init__(self, workspace_id: str, name: str) -> None:
+        super().__init__(
+            f"Service {name!r} of workspace {workspace_id} is running.",
+            hint=f"'pyro workspace service stop {workspace_id} {name}' ends it, "
+            "'restart' starts it again as it was.",
+        )
+
+
+class NetworkPolicyError(PyroError, RuntimeError):
+    """What the network policy of the workspace does not allow."""
+
+    code = "network_policy"
+
+    def __init__(self, wanted: str, *, policy: str, needed: Sequence[str]) -> None:
+        super().__init__(
+            f"{wanted} needs network_policy {' or '.join(needed)}, and this workspace has "
+            f"{policy}.",
+            hint="The policy is chosen when a workspace is made: make one with "
+            f"--network-policy {needed[0]}.",
+        )
+
+
 class PatchError(PyroError, ValueError):
     """A patch that is malformed, asks for what is not supported, or leads out of /workspace."""
 
@@ -284,8 +326,10 @@ class GuestRefusedError(PyroError, RuntimeError):
 
     code = "guest_refused"
 
-    def __init__(self, why: str, *, hint: str) -> None:
+    def __init__(self, why: str, *, hint: str, reason: str = "") -> None:
         super().__init__(f"The guest refused the request: {why}.", hint=hint)
+        self.reason = reason
+        """The protocol's code, where it was kept."""
 
 
 class ProtocolVersionError(PyroError, RuntimeError):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from pyro_mcp.guest.loop import Loop
     from pyro_mcp.guest.processes import Places, Task
+    from pyro_mcp.guest.services import Services
     from pyro_mcp.guest.shells import Shells
 
 _MOST_CONNECTIONS = 256
@@ -45,6 +46,7 @@ class Server:
         terminals: int,
         on_halt: Callable[[Channel], None],
         on_idle: Callable[[], None],
+        listen_relay: Callable[[int], _socket.socket],
         log: Callable[[str], None],
     ) -> None:
         self._loop = loop
@@ -55,8 +57,11 @@ class Server:
         self._terminals = terminals
         self._on_halt = on_halt
         self._on_idle = on_idle
+        self._listen_relay = listen_relay
         self._log = log
+        self._services: Services | None = None
         self._halting: Channel | None = None
+        self._halted = False
         self._connections: set[_Connection] = set()
         self._executions: set[Execution] = set()
         self._shells: Shells | None = None
@@ -168,9 +173,27 @@ class Server:
 
         channel.hand_over(serve)
 
+    def serve(self, channel: Channel, request: dict[str, object]) -> None:
+        """Answer a request about services. Raises `RefusedError`."""
+        if self._services is None:
+            # Imported by the first that needs it.
+            from pyro_mcp.guest.relay import Relays
+            from pyro_mcp.guest.services import Services
+
+            self._services = Services(
+                self._loop,
+                self._places,
+                null=self._null,
+                relays=Relays(self._loop, self._listen_relay, self._log),
+                log=self._log,
+            )
+        self._services.answer(channel, request)
+
     def halt(self, channel: Channel) -> None:
-        """End every command, then the machine."""
+        """End every command and service, then the machine."""
         self._halting = channel
+        if self._services is not None:
+            self._services.halt(self._perhaps_halt)
         for execution in tuple(self._executions):
             execution.abort()
         if self._shells is not None:
@@ -196,9 +219,11 @@ class Server:
         self._perhaps_halt()
 
     def _perhaps_halt(self) -> None:
-        if self._halting is None or self._executions:
+        if self._halting is None or self._halted or self._executions:
             return
-        if self._shells is None or self._shells.all_ended:
+        no_service = self._services is None or self._services.quiet
+        if no_service and (self._shells is None or self._shells.all_ended):
+            self._halted = True
             self._on_halt(self._halting)
 
 
@@ -244,6 +269,8 @@ class _Connection:
             self._server.halt(self._channel)
         elif isinstance(operation, str) and operation in protocol.SHELL_OPERATIONS:
             self._task = self._server.work_on_shells(self._channel, request)
+        elif isinstance(operation, str) and operation in protocol.SERVICE_OPERATIONS:
+            self._server.serve(self._channel, request)
         elif isinstance(operation, str) and operation in protocol.FILE_OPERATIONS:
             self._server.work_on_files(self._channel, request, self._closed)
         else:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 HOST_NAME = "pyro"
 _LAST_WORD_SECONDS = 1.0
+_RELAY_BACKLOG = 1024
 
 # From netdevice(7).
 _SIOCSIFFLAGS = 0x8914
@@ -61,6 +62,7 @@ def serve(listener: _socket.socket, *, log: Callable[[str], None], inspect: bool
         terminals=terminals,
         on_halt=halt,
         on_idle=standby.refill,
+        listen_relay=_listen_relay,
         log=log,
     )
     limits.keep_agent_in_memory()
@@ -82,6 +84,18 @@ def _halt(channel: Channel) -> None:
     mounts.unmount_disks()
     channel.say_last(protocol.REPLY, b"{}", _LAST_WORD_SECONDS)
     system.power_off()
+
+
+def _listen_relay(port: int) -> _socket.socket:
+    listener = _socket.socket(_socket.AF_VSOCK, _socket.SOCK_STREAM)
+    try:
+        listener.setblocking(False)
+        listener.bind((_socket.VMADDR_CID_ANY, protocol.RELAY_PORTS + port))
+        listener.listen(_RELAY_BACKLOG)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
 
 
 def _bring_up_loopback() -> None:

@@ -11,6 +11,7 @@ from pyro_mcp import protocol
 from pyro_mcp.errors import GuestLostError, GuestUnreachableError, ProtocolVersionError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 API_SOCKET = "api.sock"
@@ -29,6 +30,25 @@ def connect(directory: Path, port: int = protocol.AGENT_PORT) -> socket.socket:
         client.close()
         raise
     return client
+
+
+def publish(
+    directory: Path, name: str, run: str, ports: Sequence[tuple[int, int]]
+) -> list[int] | tuple[int, int]:
+    """Have the monitor forward host ports to guest ports as long as that service runs.
+
+    `ports` are pairs of host port, 0 for the system's choice, and guest port. Returns the host
+    ports; if one cannot be had none is, and a tuple says which and the errno.
+    """
+    words = " ".join(f"{host}:{guest}" for host, guest in ports)
+    with _open(directory) as client:
+        answer = _ask(client, f"PUBLISH {name} {run} {words}\n".encode(), longest=1024)
+    verdict, *numbers = answer.split() or [b""]
+    if verdict == b"OK" and len(numbers) == len(ports):
+        return [int(number) for number in numbers]
+    if verdict == b"NO" and len(numbers) == 2:
+        return int(numbers[0]), int(numbers[1])
+    raise GuestLostError("its monitor did not understand which ports to publish")
 
 
 def stop(directory: Path) -> bool:
@@ -56,12 +76,12 @@ def _open(directory: Path) -> socket.socket:
     return client
 
 
-def _ask(client: socket.socket, line: bytes) -> bytes:
+def _ask(client: socket.socket, line: bytes, *, longest: int = _LONGEST_ANSWER) -> bytes:
     answer = b""
     with contextlib.suppress(ConnectionError):
         client.sendall(line)
         # Byte by byte up to the newline: what follows is the guest's.
-        while not answer.endswith(b"\n") and len(answer) < _LONGEST_ANSWER:
+        while not answer.endswith(b"\n") and len(answer) < longest:
             byte = client.recv(1)
             if not byte:
                 break

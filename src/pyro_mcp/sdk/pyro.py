@@ -9,6 +9,7 @@ from pyro_mcp.sdk.environments import EnvironmentMethods
 from pyro_mcp.sdk.files import FileMethods
 from pyro_mcp.sdk.manager import VmManager
 from pyro_mcp.sdk.secrets import SecretMethods
+from pyro_mcp.sdk.services import ServiceMethods
 from pyro_mcp.sdk.shells import ShellMethods
 from pyro_mcp.sdk.snapshots import SnapshotMethods
 from pyro_mcp.sdk.vms import VmMethods
@@ -22,12 +23,13 @@ if TYPE_CHECKING:
 class Pyro(
     DiskMethods,
     EnvironmentMethods,
-    VmMethods,
-    WorkspaceMethods,
-    SnapshotMethods,
     FileMethods,
     SecretMethods,
+    ServiceMethods,
     ShellMethods,
+    SnapshotMethods,
+    VmMethods,
+    WorkspaceMethods,
 ):
     """Disposable Linux computers.
 

@@ -71,4 +71,35 @@ _FIRST = (
 
 _REDACTED = ("ALTER TABLE commands ADD COLUMN redacted INTEGER NOT NULL DEFAULT 0",)
 
-MIGRATIONS = (_FIRST, _REDACTED)
+_SERVICES = (
+    """
+    CREATE TABLE services (
+        workspace_id TEXT NOT NULL REFERENCES workspaces(id) ON DELETE CASCADE,
+        name TEXT NOT NULL,
+        -- names this start of it to the guest
+        run TEXT NOT NULL,
+        command TEXT NOT NULL,
+        -- 1: a secret's value was taken out of the command, which so cannot be run again
+        redacted INTEGER NOT NULL,
+        cwd TEXT NOT NULL,
+        -- JSON: what was asked for
+        readiness TEXT,
+        ready_timeout_seconds INTEGER NOT NULL,
+        ready_interval_ms INTEGER NOT NULL,
+        secret_env TEXT NOT NULL,
+        ports TEXT NOT NULL,
+        -- JSON: the host's ports, in the order of `ports`
+        host_ports TEXT NOT NULL,
+        started_at REAL NOT NULL,
+        -- as last seen; while it is `running` the guest says more
+        state TEXT NOT NULL,
+        ready_at REAL,
+        ended_at REAL,
+        exit_code INTEGER,
+        stop_reason TEXT,
+        PRIMARY KEY (workspace_id, name)
+    ) STRICT, WITHOUT ROWID
+    """,
+)
+
+MIGRATIONS = (_FIRST, _REDACTED, _SERVICES)

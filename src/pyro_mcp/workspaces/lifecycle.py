@@ -26,7 +26,7 @@ from pyro_mcp.results.workspaces import (
 from pyro_mcp.state import commands
 from pyro_mcp.state import workspaces as rows
 from pyro_mcp.state.workspaces import WorkspaceRow
-from pyro_mcp.workspaces import naming, recovery, secret_file
+from pyro_mcp.workspaces import naming, recovery, secret_file, service_view
 from pyro_mcp.workspaces.commands import redacted
 from pyro_mcp.workspaces.secret_file import Secrets
 from pyro_mcp.workspaces.secrets import cleaned
@@ -71,11 +71,7 @@ def create(
     check_range("mem_mib", mem_mib, *config.MEM_MIB_RANGE)
     naming.check_ttl(ttl_seconds)
     policy = naming.clean_policy(network_policy)
-    if policy != "off":
-        raise NotAvailableError(
-            f"network_policy {policy!r} was asked for, and this version has no guest network",
-            hint="Leave it out.",
-        )
+    _check_network(policy)
     cleaned_name = None if name is None else naming.clean_name(name)
     cleaned_labels = naming.clean_labels(labels or {})
     given = Secrets(current=cleaned(secrets))
@@ -123,6 +119,15 @@ def create(
         )
         told = replace(workspace.workspace_seed, skipped=made[0].skipped)
         return replace(workspace, workspace_seed=told)
+
+
+def _check_network(policy: str) -> None:
+    """Refuse a policy that needs a network the guest does not have."""
+    if policy.startswith("egress"):
+        raise NotAvailableError(
+            f"network_policy {policy!r} was asked for, and this version has no guest network",
+            hint="Leave it out; 'published-ports' publishes ports without a network.",
+        )
 
 
 @contextmanager
@@ -194,6 +199,7 @@ def look(store: Store, workspace_id: str) -> Workspace:
     secrets = secret_file.load(place)
     if last is not None:
         last = redacted(last, secret_file.redactor_of(place))
+    service_count, running_services = service_view.count(store, workspace_id)
     return Workspace(
         workspace_id=row.id,
         name=row.name,
@@ -208,7 +214,7 @@ def look(store: Store, workspace_id: str) -> Workspace:
         expires_at=_expires_at(row),
         state=_state(place.running),
         network_policy=row.network_policy,
-        network_enabled=row.network_policy != "off",
+        network_enabled=row.network_policy.startswith("egress"),
         allow_host_compat=False,
         guest_ip=None,
         tap_name=None,
@@ -236,8 +242,8 @@ def look(store: Store, workspace_id: str) -> Workspace:
         ),
         reset_count=row.reset_count,
         last_reset_at=row.last_reset_at,
-        service_count=0,
-        running_service_count=0,
+        service_count=service_count,
+        running_service_count=running_services,
         engine=engine.name,
         isolation=engine.isolation,
         forked_from=row.forked_from,
@@ -250,6 +256,7 @@ def list_all(store: Store) -> WorkspaceList:
     recovery.tidy(store)
     with store.database.reading() as connection:
         found = [(row, rows.labels_of(connection, row.id)) for row in rows.all_rows(connection)]
+    services = {row.id: service_view.count(store, row.id) for row, _ in found}
     items = [
         WorkspaceListItem(
             workspace_id=row.id,
@@ -261,8 +268,8 @@ def list_all(store: Store) -> WorkspaceList:
             last_activity_at=row.last_activity_at,
             expires_at=_expires_at(row),
             command_count=row.last_sequence,
-            service_count=0,
-            running_service_count=0,
+            service_count=services[row.id][0],
+            running_service_count=services[row.id][1],
         )
         for row, labels in found
     ]
@@ -327,6 +334,7 @@ def stop(store: Store, workspace_id: str) -> Workspace:
     place = store.place(workspace_id)
     with place.changing():
         store.halt(place)
+        store.forget_services(workspace_id)
     store.touch(workspace_id)
     return look(store, workspace_id)
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 LONGEST_NAME = 120
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_POLICIES = ("off", "egress", "egress+published-ports")
+POLICIES = ("off", "egress", "egress+published-ports", "published-ports")
 BASELINE = "baseline"
 
 
@@ -41,6 +41,11 @@ def clean_snapshot_name(name: str) -> str:
     return cleaned
 
 
+def clean_service_name(name: str) -> str:
+    """A service's name."""
+    return _matching("service_name", name)
+
+
 def check_ttl(ttl_seconds: object) -> None:
     """Seconds without use until the machine is stopped; 0 for never."""
     whole = isinstance(ttl_seconds, int) and not isinstance(ttl_seconds, bool)
@@ -55,9 +60,9 @@ def check_ttl(ttl_seconds: object) -> None:
 def clean_policy(policy: str) -> str:
     """A network policy, in its one spelling."""
     cleaned = policy.strip().lower()
-    if cleaned not in _POLICIES:
+    if cleaned not in POLICIES:
         raise InvalidInputError(
-            "network_policy", f"is {policy!r}", hint=f"Give one of: {', '.join(_POLICIES)}."
+            "network_policy", f"is {policy!r}", hint=f"Give one of: {', '.join(POLICIES)}."
         )
     return cleaned
 

@@ -4,6 +4,7 @@
 
     lock             held by the monitor as long as the machine runs
     change           held by whoever starts, stops, resets or removes it
+    services         held by whoever starts a service in it
     activity         its time to live and last use, see `machines.monitor.idleness`
     data-N.ext4      its disk; N is the generation in the database
     seed.ext4        the immutable baseline of /workspace, when it has one
@@ -142,6 +143,24 @@ class Place(NamedTuple):
             fcntl.flock(descriptor, fcntl.LOCK_SH)
             yield
             os.utime(descriptor)
+        finally:
+            os.close(descriptor)
+
+    @contextmanager
+    def starting_service(self) -> Iterator[None]:
+        """Alone among those who start services in it.
+
+        Raises:
+            UnknownWorkspaceError: It was removed meanwhile.
+        """
+        path = self.home / "services"
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError as error:
+            raise UnknownWorkspaceError(self.home.name, []) from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
         finally:
             os.close(descriptor)
 

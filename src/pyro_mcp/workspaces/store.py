@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 from pyro_mcp.errors import GuestLostError, GuestUnreachableError, UnknownWorkspaceError
 from pyro_mcp.machines import channel, directory, requests
 from pyro_mcp.machines.spec import check_memory
+from pyro_mcp.state import services
 from pyro_mcp.state import workspaces as rows
 from pyro_mcp.state.database import Database
 from pyro_mcp.workspaces import secret_file
@@ -197,6 +198,9 @@ class Store:
             # The process we started has handed over to the monitor and ended.
             started.monitor.end()
         self._furnish(place)
+        # A machine begins without services; what is recorded was another's.
+        self.forget_services(row.id)
+        place.ready.touch()
 
     def _furnish(self, place: Place) -> None:
         """What a guest needs before anything may be asked of it."""
@@ -205,7 +209,14 @@ class Store:
             from pyro_mcp.machines import files  # as in `boot`
 
             files.put_secrets(place.home, secrets.contents)
-        place.ready.touch()
+
+    def forget_services(self, workspace_id: str) -> None:
+        """Drop the records of services whose machine has ended."""
+        with self.database.reading() as connection:
+            if not services.all_of(connection, workspace_id):
+                return
+        with self.database.changing() as connection:
+            services.remove_all(connection, workspace_id)
 
     def halt(self, place: Place) -> None:
         """Flush and end the machine, if it runs; the caller holds `changing`."""

@@ -4,9 +4,12 @@ A client sends one line and gets one line:
 
     CONNECT <port>    OK <port>    and from then on bytes to and from that vsock port
     STOP              OK stop      then the machine ends
+    PUBLISH <name> <run> <host port>:<guest port> ...
+                      OK <host port> ...             they listen as long as that service runs
+                      NO <host port> <errno>         none does: this one cannot be had
 
-CONNECT waits until the guest agent listens. A refused CONNECT closes the connection, as
-Firecracker does (docs/vsock.md there).
+A host port 0 is chosen by the system. CONNECT waits until the guest agent listens. A refused
+CONNECT closes the connection, as Firecracker does (docs/vsock.md there).
 """
 
 from __future__ import annotations
@@ -20,7 +23,9 @@ if TYPE_CHECKING:
 
     from pyro_mcp.vsock.device import VsockDevice
 
-_LONGEST_LINE = 64
+    Publish = Callable[[list[bytes]], bytes]
+
+_LONGEST_LINE = 1024
 _MOST_WAITING = 256
 
 
@@ -34,11 +39,13 @@ class Clients:
         device: VsockDevice,
         *,
         on_stop: Callable[[], None],
+        publish: Publish,
     ) -> None:
         self._selector = selector
         self._listener = listener
         self._device = device
         self._on_stop = on_stop
+        self._publish = publish
         self._greeting: dict[socket.socket, bytearray] = {}
         self._waiting: list[tuple[int, socket.socket]] = []
         self._ready = False
@@ -108,6 +115,9 @@ class Clients:
             client.send(b"OK stop\n")
             client.close()
             self._on_stop()
+        elif verb == b"PUBLISH" and self._ready:
+            client.send(self._publish(rest.split()))
+            client.close()
         else:
             client.close()
 

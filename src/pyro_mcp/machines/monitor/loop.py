@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyro_mcp.machines.monitor.console import Console
+    from pyro_mcp.machines.monitor.ports import Ports
     from pyro_mcp.machines.monitor.status import Status
 
 API_SOCKET = "api.sock"
@@ -48,6 +49,7 @@ class Monitor:
         self._ready = False
         self._ending: str | None = None
         self._device: VsockDevice | None = None
+        self._ports: Ports | None = None
         self._owner = -1
         self._expires = float("inf")
         self._told = False
@@ -104,8 +106,20 @@ class Monitor:
             socket.socket(fileno=listen(API_SOCKET).detach()),
             device,
             on_stop=lambda: self.end("stop"),
+            publish=self._publish,
         )
         self._owned.callback(self._clients.close)
+
+    def _publish(self, words: list[bytes]) -> bytes:
+        if self._device is None:
+            return b""
+        if self._ports is None:
+            # Imported by the first that needs it.
+            from pyro_mcp.machines.monitor.ports import Ports
+
+            self._ports = Ports(self._selector, self._device)
+            self._owned.callback(self._ports.close)
+        return self._ports.publish(words)
 
     def _serve(self) -> None:
         begun = time.monotonic()
@@ -128,8 +142,11 @@ class Monitor:
                     self.end(f"the agent did not answer within {BOOT_SECONDS:.0f} s")
                     boot_ends = float("inf")
                 elif idleness is not None and idleness.is_over():
-                    idleness = None
-                    self._halt()
+                    if self._ports is not None and self._ports.in_use():
+                        idleness.begin_again()
+                    else:
+                        idleness = None
+                        self._halt()
                 continue
             for key, mask in self._selector.select(None if left == float("inf") else left):
                 key.data(mask)
