@@ -47,7 +47,7 @@ class WorkspaceMethods:
             mem_mib: The guest's memory, 256 to 32768 MiB, held by the host.
             ttl_seconds: Seconds without use until its machine is stopped, 0 for never. Nothing
                 is ever removed by time; the next use starts it again.
-            network_policy: `off`; others are not available in this version.
+            network_policy: `off` or `published-ports`; others are not available in this version.
             allow_host_compat: Accepted; a workspace always runs in a guest.
             seed_path: Host directory, or archive (`.tar`, `.tar.gz`, `.tgz`, `.tar.zst`, `.zip`),
                 that /workspace begins with.
