@@ -20,6 +20,9 @@ PEER_CLOSED = select.EPOLLRDHUP
 
 now = time.monotonic
 
+_LONGEST_WAIT_SECONDS = 86400.0
+"""epoll_wait(2) takes milliseconds in 31 bits."""
+
 
 class Timer:
     """A call that is due at some time."""
@@ -109,7 +112,8 @@ class Loop:
     def _patience(self) -> float | None:
         if not self._timers:
             return None
-        return max(0.0, min(timer.when for timer in self._timers) - now())
+        left = min(timer.when for timer in self._timers) - now()
+        return min(max(0.0, left), _LONGEST_WAIT_SECONDS)
 
     def _run_timers(self) -> None:
         at = now()

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     OnData = Callable[[int, bytes], None]
 
 
+_LONGEST_POLL_SECONDS = 86400.0
+"""poll(2) takes milliseconds in 31 bits."""
+
+
 class AgentError(Exception):
     """The agent answered with ERROR; whoever asked says what that means."""
 
@@ -122,7 +126,7 @@ class Exchange:
             left = deadline - time.monotonic()
             if left <= 0:
                 raise GuestLostError("the agent stopped answering")
-            happened = poll.poll(left * 1000)
+            happened = poll.poll(min(left, _LONGEST_POLL_SECONDS) * 1000)
             if wanted is not None:
                 poll.unregister(wanted)
             if any(descriptor == wanted for descriptor, _ in happened):

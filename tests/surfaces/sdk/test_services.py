@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -84,7 +85,7 @@ def test_one_that_dies_before_it_is_ready_fails_with_its_last_lines(
         "s",
         command="echo starting; echo 'no such config' >&2; exit 4",
         readiness={"type": "tcp", "address": "localhost:8000"},
-        ready_timeout_seconds=10**6,
+        ready_timeout_seconds=10**9,
     )
 
     assert (service["state"], service["stop_reason"]) == ("failed", "process_exited_before_ready")
@@ -268,7 +269,59 @@ def test_a_directory_that_is_not_there_leaves_the_former_record(
     assert kept.logs_service(workspace_id, "s")["stdout"] == "former\n"
 
 
-def _in_state(pyro: Pyro, workspace_id: str, name: str, state: str) -> dict[str, object] | None:
+def test_secrets_reach_the_service_and_nothing_else(kept: Pyro) -> None:
+    made = kept.create_workspace(
+        environment="debian:12", mem_mib=256, secrets=[{"name": "TOKEN", "value": "s3cr3t-value"}]
+    )
+    workspace_id = made["workspace_id"]
+
+    service = kept.start_service(
+        workspace_id,
+        "s",
+        command='printf s3cr; sleep 0.1; echo 3t-value; echo "${#T}"; sleep 600 # s3cr3t-value',
+        secret_env={"TOKEN": "T"},
+        readiness={"type": "command", "command": 'test "$T" = s3cr3t-value'},
+    )
+
+    assert service["state"] == "running"
+    assert service["redacted"] is True
+    assert "s3cr3t" not in str(service)
+    until(lambda: kept.logs_service(workspace_id, "s")["stdout"] == "[REDACTED]\n12\n")
+    assert "s3cr3t" not in str(kept.list_services(workspace_id))
+    with pytest.raises(InvalidInputError, match="not kept"):
+        kept.restart_service(workspace_id, "s")
+
+    failed = kept.start_service(workspace_id, "f", command="echo $TOKEN; exit 1",
+        secret_env={"TOKEN": "TOKEN"}, readiness={"type": "file", "path": "x"})  # fmt: skip
+    assert (failed["last_stdout"], failed["redacted"]) == ("[REDACTED]\n", True)
+
+
+def test_following_passes_on_what_comes_until_the_end(kept: Pyro) -> None:
+    made = kept.create_workspace(
+        environment="debian:12", mem_mib=256, secrets=[{"name": "TOKEN", "value": "s3cr3t-value"}]
+    )
+    workspace_id = made["workspace_id"]
+    kept.start_service(
+        workspace_id,
+        "s",
+        command="echo old; echo before; until test -e go; do sleep 0.01; done;"
+        " printf s3cr; sleep 0.2; echo 3t-value; echo err >&2; exit 7",
+    )
+    until(lambda: "before" in kept.logs_service(workspace_id, "s")["stdout"])
+    seen = {"stdout": b"", "stderr": b""}
+
+    def take(stream: str, data: bytes) -> None:
+        if not seen["stdout"]:
+            kept.exec_workspace(workspace_id, command="touch go")
+        seen[stream] += data
+
+    ended = kept.follow_service(workspace_id, "s", on_output=take, tail_lines=1)
+
+    assert seen == {"stdout": b"before\n[REDACTED]\n", "stderr": b"err\n"}
+    assert (ended["state"], ended["exit_code"]) == ("exited", 7)
+
+
+def _in_state(pyro: Pyro, workspace_id: str, name: str, state: str) -> dict[str, Any] | None:
     found = pyro.status_service(workspace_id, name)
     return found if found["state"] == state else None
 
