@@ -49,8 +49,8 @@ PyroError
 ├── ModelError, also RuntimeError                 a language model's server failed
 └── CacheAccessError, also RuntimeError           the cache or state directory cannot be used
 
-Those about shells are imported from `errors.shells`, those about chat programs from
-`errors.chat_hosts`, all others from here.
+Those about shells are imported from `errors.shells`, those about services and ports from
+`errors.services`, those about chat programs from `errors.chat_hosts`, all others from here.
 """
 
 from collections.abc import Sequence
@@ -157,45 +157,6 @@ class NameTakenError(PyroError, ValueError):
 
     def __init__(self, what: str, name: str, *, hint: str) -> None:
         super().__init__(f"The {what} {name!r} exists already.", hint=hint)
-
-
-class UnknownServiceError(PyroError, ValueError):
-    """A name that no service of the workspace has."""
-
-    code = "unknown_service"
-
-    def __init__(self, workspace_id: str, name: str, known: Sequence[str]) -> None:
-        super().__init__(
-            f"Workspace {workspace_id} has no service named {name!r}.",
-            hint=f"It has: {', '.join(known)}." if known else "Start one with that name first.",
-        )
-
-
-class ServiceRunningError(PyroError, RuntimeError):
-    """A service of that name runs; starting another would hide it."""
-
-    code = "service_running"
-
-    def __init__(self, workspace_id: str, name: str) -> None:
-        super().__init__(
-            f"Service {name!r} of workspace {workspace_id} is running.",
-            hint=f"'pyro workspace service stop {workspace_id} {name}' ends it, "
-            "'restart' starts it again as it was.",
-        )
-
-
-class NetworkPolicyError(PyroError, RuntimeError):
-    """What the network policy of the workspace does not allow."""
-
-    code = "network_policy"
-
-    def __init__(self, wanted: str, *, policy: str, needed: Sequence[str]) -> None:
-        super().__init__(
-            f"{wanted} needs network_policy {' or '.join(needed)}, and this workspace has "
-            f"{policy}.",
-            hint="The policy is chosen when a workspace is made: make one with "
-            f"--network-policy {needed[0]}.",
-        )
 
 
 class PatchError(PyroError, ValueError):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pyro_mcp.errors import GuestLostError, InvalidInputError, NetworkPolicyError
+from pyro_mcp.errors import GuestLostError, InvalidInputError
+from pyro_mcp.errors.services import NetworkPolicyError
 from pyro_mcp.machines import channel
 from pyro_mcp.results.services import PublishedPort
 

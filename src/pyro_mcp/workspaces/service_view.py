@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from pyro_mcp import protocol
-from pyro_mcp.errors import GuestLostError, UnknownServiceError, WorkspaceStateError
+from pyro_mcp.errors import GuestLostError, WorkspaceStateError
+from pyro_mcp.errors.services import UnknownServiceError
 from pyro_mcp.machines import services as agent
 from pyro_mcp.results.services import Service
 from pyro_mcp.state import services as rows

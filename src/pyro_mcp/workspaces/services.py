@@ -15,12 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pyro_mcp import protocol
 from pyro_mcp.boundary.paths import in_workspace
-from pyro_mcp.errors import (
-    GuestLostError,
-    GuestRefusedError,
-    InvalidInputError,
-    ServiceRunningError,
-)
+from pyro_mcp.errors import GuestLostError, GuestRefusedError, InvalidInputError
+from pyro_mcp.errors.services import ServiceRunningError
 from pyro_mcp.machines import services as agent
 from pyro_mcp.machines.spec import check_command
 from pyro_mcp.results.services import Service, ServiceList

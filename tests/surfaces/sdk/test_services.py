@@ -15,11 +15,10 @@ from pyro_mcp import Pyro
 from pyro_mcp.errors import (
     GuestRefusedError,
     InvalidInputError,
-    ServiceRunningError,
-    UnknownServiceError,
     UnknownWorkspaceError,
     WorkspaceStateError,
 )
+from pyro_mcp.errors.services import ServiceRunningError, UnknownServiceError
 from tests.support import until
 from tests.surfaces.shapes import check
 
