@@ -7,19 +7,21 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyro_mcp.errors import PyroError
-    from pyro_mcp.machines.cancel import Cancel
+    from pyro_mcp.mcp.server import create_server
+    from pyro_mcp.sdk.cancel import Cancel
     from pyro_mcp.sdk.manager import VmManager
     from pyro_mcp.sdk.pyro import Pyro
 
-__all__ = ["Cancel", "Pyro", "PyroError", "VmManager", "__version__"]
+__all__ = ["Cancel", "Pyro", "PyroError", "VmManager", "__version__", "create_server"]
 
 # Names are resolved on first use: `import pyro_mcp` stays cheap, and the monitor, which needs a
 # few modules only, does not pay for the rest.
 _HOMES = {
-    "Cancel": "pyro_mcp.machines.cancel",
+    "Cancel": "pyro_mcp.sdk.cancel",
     "Pyro": "pyro_mcp.sdk.pyro",
     "PyroError": "pyro_mcp.errors",
     "VmManager": "pyro_mcp.sdk.manager",
+    "create_server": "pyro_mcp.mcp.server",
 }
 
 

@@ -37,6 +37,7 @@ COMMANDS = {
     "run": ("run", "Run one command in a throwaway computer."),
     "workspace": ("workspace", "Manage workspaces, computers that are kept."),
     "env": ("env", "Manage environments, the systems that computers start from."),
+    "mcp": ("mcp", "Serve pyro's tools to MCP clients, such as chat hosts."),
     "host": ("host", "Connect chat programs to pyro's tools."),
     "doctor": ("doctor", "Check what this host can do, and say how to mend the rest."),
     "demo": ("demo", "Show what a guest is good for, in less than ten seconds."),

@@ -42,6 +42,7 @@ PyroError
 ├── BrokenInstallError, also RuntimeError         a part of pyro, or of what it uses, is missing
 ├── OutputExistsError, also RuntimeError          a file of the host that would be overwritten
 ├── ExportRefusedError, also RuntimeError         what came out of a guest may not be on this host
+├── ListenError, also RuntimeError                an address that cannot be listened on
 ├── OutputWriteError, also RuntimeError           what was asked for cannot be printed
 ├── HostMissingError, also RuntimeError           a chat program that is not installed
 ├── HostFileError, also RuntimeError              its file is malformed, or cannot be used
@@ -63,6 +64,7 @@ from pyro_mcp.errors.host import CacheAccessError as CacheAccessError
 from pyro_mcp.errors.host import CacheCorruptError as CacheCorruptError
 from pyro_mcp.errors.host import DiskSpaceError as DiskSpaceError
 from pyro_mcp.errors.host import HostMemoryError as HostMemoryError
+from pyro_mcp.errors.host import ListenError as ListenError
 from pyro_mcp.errors.host import NoEngineError as NoEngineError
 from pyro_mcp.errors.host import OutputExistsError as OutputExistsError
 from pyro_mcp.errors.host import OutputWriteError as OutputWriteError

@@ -104,6 +104,18 @@ class OutputExistsError(PyroError, RuntimeError):
         )
 
 
+class ListenError(PyroError, RuntimeError):
+    """An address of this host cannot be listened on."""
+
+    code = "listen"
+
+    def __init__(self, host: str, port: int, why: str) -> None:
+        super().__init__(
+            f"{host} port {port} cannot be listened on: {why}.",
+            hint="Choose another port (0 takes one that is free) or address.",
+        )
+
+
 class OutputWriteError(PyroError, RuntimeError):
     """Standard output or standard error does not take what is written."""
 

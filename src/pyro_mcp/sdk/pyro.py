@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Self
 
+    from pyro_mcp.mcp.server import PyroServer
+
 
 class Pyro(
     DiskMethods,
@@ -60,6 +62,17 @@ class Pyro(
             cache_dir=cache_dir,
             max_active_vms=max_active_vms,
         )
+
+    def create_server(self, *, profile: str = "workspace-full") -> PyroServer:
+        """An MCP server over this object, with the tools of a profile; its `run` serves it.
+
+        Raises:
+            ValueError: No profile has that name.
+        """
+        # The one import that points outward: the contract has this method here.
+        from pyro_mcp.mcp.server import PyroServer
+
+        return PyroServer(self, profile)
 
     @property
     def manager(self) -> VmManager:

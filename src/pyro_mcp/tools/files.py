@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from pyro_mcp import protocol
 from pyro_mcp.tools import bounds
+from pyro_mcp.tools.names import CORE, FULL
 from pyro_mcp.tools.parameters import flag, integer, text, texts
-from pyro_mcp.tools.tool import CORE, FULL, Context, Hints
+from pyro_mcp.tools.tool import Context, Hints
 from pyro_mcp.tools.workspaces import OFFSET, WORKSPACE_ID, workspace_tool
 
 if TYPE_CHECKING:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from pyro_mcp.tools.names import CORE, FULL
 from pyro_mcp.tools.parameters import mapping, text
-from pyro_mcp.tools.tool import CORE, FULL, Hints
+from pyro_mcp.tools.tool import Hints
 from pyro_mcp.tools.workspaces import WORKSPACE_ID, workspace_tool
 
 _NAME = text("snapshot_name", "Letters, digits, . _ -; up to 64")

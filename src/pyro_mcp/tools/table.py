@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import InvalidInputError
 from pyro_mcp.tools import files, secrets, services, shells, snapshots, vms, workspaces
-from pyro_mcp.tools.tool import FULL, PROFILES
+from pyro_mcp.tools.names import FULL, PROFILES
 
 if TYPE_CHECKING:
     from pyro_mcp.tools.tool import Tool

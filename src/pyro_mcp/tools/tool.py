@@ -11,17 +11,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from pyro_mcp import Cancel
+    from pyro_mcp.sdk.cancel import Cancel
     from pyro_mcp.sdk.pyro import Pyro
     from pyro_mcp.tools.parameters import Schema
 
     OnOutput = Callable[[str, bytes], None]
     OnProgress = Callable[[str, float | None], None]
-
-VM_RUN = "vm-run"
-CORE = "workspace-core"
-FULL = "workspace-full"
-PROFILES = (VM_RUN, CORE, FULL)
 
 
 @dataclass(frozen=True, kw_only=True)

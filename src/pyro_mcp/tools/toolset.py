@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from pyro_mcp.errors import InvalidInputError, PyroError, UnknownToolError
 from pyro_mcp.tools import bounds
+from pyro_mcp.tools.names import FULL
 from pyro_mcp.tools.parameters import checked
 from pyro_mcp.tools.table import tools_of
-from pyro_mcp.tools.tool import FULL, Context
+from pyro_mcp.tools.tool import Context
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from pyro_mcp import config
 from pyro_mcp.tools import bounds
+from pyro_mcp.tools.names import CORE, FULL, VM_RUN
 from pyro_mcp.tools.parameters import flag, integer, text
-from pyro_mcp.tools.tool import CORE, FULL, VM_RUN, Context, Hints, Tool
+from pyro_mcp.tools.tool import Context, Hints, Tool
 
 if TYPE_CHECKING:
     from pyro_mcp.sdk.pyro import Pyro

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 from pyro_mcp import config, protocol
 from pyro_mcp.errors import InvalidInputError
 from pyro_mcp.tools import bounds
+from pyro_mcp.tools.names import CORE, FULL
 from pyro_mcp.tools.parameters import flag, integer, mapping, objects, text, texts
-from pyro_mcp.tools.tool import CORE, FULL, Context, Hints, Tool
+from pyro_mcp.tools.tool import Context, Hints, Tool
 from pyro_mcp.tools.vms import (
     COMMAND,
     ENVIRONMENT,

@@ -95,7 +95,7 @@ def test_a_misspelt_command_is_answered_with_those_there_are() -> None:
     finished = run_pyro("rnu")
 
     assert finished.returncode == 2
-    assert b"run, workspace, env, host, doctor, demo" in finished.stderr
+    assert b"run, workspace, env, mcp, host, doctor, demo" in finished.stderr
     assert len(finished.stderr.splitlines()) == 1
 
 
