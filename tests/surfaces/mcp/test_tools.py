@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from mcp import Client
 
+from pyro_mcp import Pyro
+from pyro_mcp.tools import TOOLS
 from tests.surfaces.mcp.drive import walk_through
 from tests.surfaces.mcp.support import http_client, http_server, running, stdio_client
 
@@ -15,7 +17,8 @@ _BY_HTTP = [("workspace-core", "auto"), ("workspace-full", "legacy")]
 
 
 async def _drive(client: Client, scratch: Path) -> None:
-    offered = {tool.name for tool in (await client.list_tools()).tools}
+    names = {tool.name for tool in (await client.list_tools()).tools}
+    offered = {tool.name for tool in TOOLS if tool.name in names and hasattr(Pyro, tool.method)}
 
     called = await walk_through(client.call_tool, offered, scratch)
 
