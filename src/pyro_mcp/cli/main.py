@@ -13,6 +13,7 @@ them into a message, for `--json` also an object, and an exit status:
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sys
 from typing import TYPE_CHECKING, NoReturn
@@ -70,6 +71,8 @@ def root() -> None:
 def main() -> NoReturn:
     """Run the command that the words of this process name, and end it."""
     _occupy_standard_descriptors()
+    # A crash must not write our memory, with the values of secrets in it, into a file.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     output.take_over_text()
     try:
         if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # see `entry`

@@ -29,6 +29,11 @@ def main() -> None:
     from pyro_mcp.machines.monitor.jailed import Jailed
 
     jailed = Jailed.start(launch)
+    import resource
+
+    # A guest's memory is mapped here, and what is said to it passes through: none of it may become
+    # a file when this process crashes.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     from pyro_mcp.machines.monitor.loop import NOBODY_LEFT, Monitor
     from pyro_mcp.machines.monitor.status import Status
 
