@@ -16,9 +16,8 @@ import pytest
 
 from pyro_mcp import Pyro
 from tests.support.processes import descendants
+from tests.support.sparse import holds
 from tests.surfaces.cli.support import PYRO, read_line, run_pyro, started
-
-_PIECE = 1 << 22
 
 
 class Hunt:
@@ -74,25 +73,9 @@ class Hunt:
         """Files of the state directory that have it, but for those whose name ends like that."""
         found = set()
         for path in self._state_dir.rglob("*"):
-            if path.is_file() and not path.name.endswith(but) and self.holds(path):
+            if path.is_file() and not path.name.endswith(but) and holds(path, self.canary.encode()):
                 found.add(str(path.relative_to(self._state_dir)))
         return found
-
-    def holds(self, path: Path) -> bool:
-        """Whether a file has it; holes, which most of a disk is, are not read."""
-        wanted = self.canary.encode()
-        with path.open("rb") as file:
-            end = file.seek(0, os.SEEK_END)
-            at = 0
-            while at < end:
-                try:
-                    at = os.lseek(file.fileno(), at, os.SEEK_DATA)
-                except OSError:  # only a hole is left
-                    return False
-                if wanted in os.pread(file.fileno(), _PIECE, at):
-                    return True
-                at += _PIECE - len(wanted)
-        return False
 
 
 @pytest.fixture

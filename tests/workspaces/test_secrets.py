@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import random
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +16,7 @@ import pytest
 from pyro_mcp import Pyro
 from pyro_mcp.errors import InvalidInputError, UnknownSecretError, UnknownWorkspaceError
 from pyro_mcp.workspaces.secrets import LONGEST, MOST
+from tests.support.sparse import holds
 
 TOKEN = "hush-hush-token"
 SHOW = "ls -n /run/pyro-secrets; stat -c %a /run/pyro-secrets; wc -c /run/pyro-secrets/*"
@@ -200,6 +205,46 @@ def test_a_damaged_file_shows_nothing_and_quotes_nothing(pyro: Pyro, state_dir: 
             call()
         assert TOKEN not in repr(refused.getrepr(showlocals=False, chain=True))
     path.write_text(whole)
+
+
+def test_secrets_do_not_follow_where_run_was_taken_away(pyro: Pyro, state_dir: Path) -> None:
+    """Root in the guest can make /run a directory of the disk; values must not get there."""
+    workspace_id = make(pyro, {"name": "TOKEN", "value": TOKEN})
+    unmount = "import ctypes; ctypes.CDLL(None).umount2(b'/run', 2)"
+    ran(pyro, workspace_id, f'python3 -c "{unmount}"; rmdir /run && mkdir /run && ls -a /run')
+
+    with pytest.raises(RuntimeError, match="not in memory any more"):
+        pyro.set_secret(workspace_id, "OTHER", value="another token")
+
+    assert names(pyro, workspace_id) == ["TOKEN"]
+    assert ran(pyro, workspace_id, "echo another token") == "[REDACTED]\n"
+    pyro.stop_workspace(workspace_id)
+    disks = list((state_dir / "workspaces" / workspace_id).glob("*.ext4"))
+    assert [disk for disk in disks if holds(disk, b"another token")] == []
+    assert ran(pyro, workspace_id, "ls /run/pyro-secrets") == "TOKEN\n"
+
+
+def test_a_change_that_is_killed_leaves_the_old_value_or_the_new_one(pyro: Pyro) -> None:
+    workspace_id = make(pyro, {"name": "TOKEN", "value": "a" * 5000})
+    program = (
+        "import sys; from pyro_mcp import Pyro; "
+        "Pyro().set_secret(sys.argv[1], sys.argv[2], value=sys.argv[3])"
+    )
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+
+    for size in range(10000, 10008):
+        words = [sys.executable, "-c", program, workspace_id, "TOKEN", "b" * size]
+        with subprocess.Popen(words) as process:
+            time.sleep(chance.uniform(0.05, 0.4))
+            process.kill()
+        in_guest = length_in_guest(pyro, workspace_id, "TOKEN")
+        pyro.stop_workspace(workspace_id)
+        on_host = length_in_guest(pyro, workspace_id, "TOKEN")
+
+        assert in_guest in (5000, *range(10000, size + 1))
+        assert on_host in (in_guest, size)
 
 
 BAD = [
