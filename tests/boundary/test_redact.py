@@ -131,6 +131,23 @@ def test_a_part_shows_nothing_of_a_value_that_it_cuts(
     assert masked == bytes(42 if at in hidden else data[at] for at in range(start, end))
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("hush-tok rest", "hush-tok rest"),
+        ("rest hush-tok", "rest [REDACTED]"),
+        ("-token rest hush-", "[REDACTED] rest [REDACTED]"),
+        ("ken rest hus", "ken rest hus"),
+        ("a hush-token b", "a [REDACTED] b"),
+        ("", ""),
+    ],
+)
+def test_an_excerpt_shows_no_end_of_a_value_at_its_own_ends(text: str, expected: str) -> None:
+    """A search shows part of a long line; up to three bytes are as likely something else."""
+    assert Redactor([b"hush-token"]).excerpt(text) == (expected, expected != text)
+    assert Redactor([]).excerpt(text) == (text, False)
+
+
 @given(st.lists(st.binary(min_size=8, max_size=40), min_size=1, max_size=4), st.binary(max_size=60))
 @example([b"a" * 39 + b"b"], b"a" * 60)
 @example([b"a" * 20 + b"b" + b"a" * 19], b"a" * 60)
