@@ -44,6 +44,7 @@ and for files of the workspace:
     export_tar  path                                      STDOUT ..., then REPLY: entries, bytes,
                                                             skipped, artifact_type
     look        paths                                     lines: entries of those that exist
+    digests     paths                                     lines: path, digest of the files
     commit      -; then STDIN: a line for each step       one REPLY: steps; all were taken or none
                 with its content after it, an empty one
     freeze      seconds                                   one REPLY; thawed when the host closes
@@ -215,7 +216,16 @@ SHELL_OPERATIONS = frozenset(
 FILE_OPERATIONS = frozenset(
     (
         *("stat", "list", "search", "changes", "read", "read_base", "write", "delete", "move"),
-        *("mkdir", "import_tar", "export_tar", "freeze", "look", "commit", "build_image"),
+        *(
+            "mkdir",
+            "import_tar",
+            "export_tar",
+            "freeze",
+            "look",
+            "digests",
+            "commit",
+            "build_image",
+        ),
         *("secrets",),
     )
 )

@@ -11,6 +11,7 @@ from pyro_mcp.host.files import (
     copy_sparse,
     free_mib,
     publish,
+    refresh_copy,
     remove_tree,
     require_room,
     write_whole,
@@ -117,3 +118,27 @@ def test_room_is_looked_up_where_a_directory_will_be(tmp_path: Path) -> None:
 def test_too_little_room_names_place_amounts_and_variable(tmp_path: Path) -> None:
     with pytest.raises(DiskSpaceError, match=r"MiB free and this needs .* PYRO_SOME_DIR"):
         require_room(tmp_path, needed_mib=1 << 40, variable="PYRO_SOME_DIR")
+
+
+def test_a_copy_is_made_equal_again_whatever_has_changed(tmp_path: Path) -> None:
+    """Blocks written, holes filled, blocks given back."""
+    source, copy = tmp_path / "source", tmp_path / "copy"
+    mib = 1 << 20
+    with source.open("wb") as out:
+        out.truncate(40 * mib + 7)
+        for at in (0, 3 * mib, 20 * mib, 40 * mib):
+            out.seek(at)
+            out.write(b"before!")
+    copy_sparse(source, copy)
+    with source.open("r+b") as out:
+        for at in (2 * mib - 2, 11 * mib, 40 * mib + 3):
+            out.seek(at)
+            out.write(b"mend")
+        out.truncate(3 * mib)  # all after it becomes a hole
+        out.truncate(40 * mib + 7)
+        out.seek(30 * mib)
+        out.write(b"late")
+
+    refresh_copy(source, copy)
+
+    assert copy.read_bytes() == source.read_bytes()

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from pyro_mcp import Pyro
 from pyro_mcp.errors import (
+    GuestLostError,
     GuestStartError,
     InvalidInputError,
     NameTakenError,
@@ -249,3 +251,61 @@ def test_a_snapshot_differs_in_nothing_from_itself(pyro: Pyro, workspace_id: str
     against = pyro.diff_workspace(workspace_id, against="now")
 
     assert (against["changed"], against["patch"]) == (False, "")
+
+
+def test_a_diff_with_a_snapshot_carries_no_more_than_it_may(pyro: Pyro, workspace_id: str) -> None:
+    """Of what is too much to carry the guests say what is equal, and text is fetched."""
+    run(
+        pyro,
+        workspace_id,
+        "seq 100000 > text; for n in 1 2 3 4 5; do head -c 15M /dev/urandom > $n; done",
+    )
+    run(
+        pyro,
+        workspace_id,
+        "cp 3 three; ln 4 four; head -c 20M /dev/urandom > large; cp large other",
+    )
+    pyro.create_snapshot(workspace_id, "full")
+    run(
+        pyro,
+        workspace_id,
+        "head -c 15M /dev/urandom > 2; cp 4 5; cp large rewritten; mv rewritten large",
+    )
+    run(
+        pyro,
+        workspace_id,
+        "echo end >> text; printf x | dd of=other conv=notrunc bs=1 seek=9999999",
+    )
+
+    against = pyro.diff_workspace(workspace_id, against="full")
+
+    assert {(e["path"], e["status"]) for e in against["entries"]} == {
+        ("2", "modified"),
+        ("5", "modified"),
+        ("other", "modified"),
+        ("text", "modified"),
+    }
+    assert "+end\n" in against["patch"]
+    assert [e["path"] for e in against["entries"] if e["truncated"]] == ["other"]
+
+
+def test_a_large_snapshot_of_a_busy_workspace_is_of_one_moment(
+    pyro: Pyro, workspace_id: str
+) -> None:
+    """Most of it is copied while the guest writes on; file systems in it stay whole."""
+    run(pyro, workspace_id, "head -c 300M /dev/urandom > blob; md5sum blob > sum; sync")
+    busy = (
+        "n=0; while true; do n=$((n+1)); for f in a b; do echo $n > t; mv t $f; done; sync;"
+        " dd if=/dev/urandom of=noise bs=1M count=20 conv=notrunc; done"
+    )
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(pyro.exec_workspace, workspace_id, command=busy, timeout_seconds=600)
+        until(lambda: run(pyro, workspace_id, "cat b 2> /dev/null || true"))
+
+        pyro.create_snapshot(workspace_id, "busy")
+        pyro.reset_workspace(workspace_id, snapshot="busy")
+
+        with pytest.raises(GuestLostError):
+            writing.result()
+    first, second = run(pyro, workspace_id, "md5sum -c sum > /dev/null && cat a b").split()
+    assert int(first) - int(second) in (0, 1)

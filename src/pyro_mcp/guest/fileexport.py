@@ -6,7 +6,6 @@ import os
 import stat
 
 from pyro_mcp.guest import filetree, tarblocks
-from pyro_mcp.guest.fileops import walk
 from pyro_mcp.guest.filework import path_of
 from pyro_mcp.guest.tarblocks import Member
 
@@ -26,13 +25,11 @@ def export_tar(link: Link, tree: Tree, request: dict[str, object]) -> dict[str, 
     archive = _Archive(link)
     try:
         if not stat.S_ISDIR(status.st_mode):
-            archive.add(folder, name, name, status)
+            archive.add(folder, name, name)
     finally:
         os.close(folder)
     if stat.S_ISDIR(status.st_mode):
-        for parent, child, where, found in walk(tree.followed(path), b""):
-            link.check()
-            archive.add(parent, child, where, found)
+        _directory(link, archive, tree.followed(path))
     archive.end()
     return {
         "entries": archive.entries,
@@ -41,6 +38,51 @@ def export_tar(link: Link, tree: Tree, request: dict[str, object]) -> dict[str, 
         "skipped_count": archive.skipped_count,
         "artifact_type": filetree.kind_of(status.st_mode),
     }
+
+
+def _directory(link: Link, archive: _Archive, top: int) -> None:
+    """All below a directory, sorted and depth-first; closes it.
+
+    What is a file is known from the directory that names it: one look less at each, and a guest's
+    looks are what an export takes its time for.
+    """
+    levels = [(top, b"", iter(_entries(top)))]
+    try:
+        while levels:
+            folder, above, entries = levels[-1]
+            name, is_file = next(entries, (b"", False))
+            if not name:
+                os.close(levels.pop()[0])
+                continue
+            link.check()
+            where = above + b"/" + name if above else name
+            if is_file:
+                archive.add_file(folder, name, where)
+            elif archive.add(folder, name, where) == "directory":
+                below = _open(folder, name)
+                if below is not None:
+                    levels.append((below, where, iter(_entries(below))))
+    finally:
+        for level in levels:
+            os.close(level[0])
+
+
+def _entries(folder: int) -> list[tuple[bytes, bool]]:
+    with os.scandir(folder) as entries:
+        return sorted(
+            (name, entry.is_file(follow_symlinks=False))
+            for entry in entries
+            if not (name := os.fsencode(entry.name)).startswith(filetree.STAGING)
+        )
+
+
+def _open(folder: int, name: bytes) -> int | None:
+    try:
+        return filetree.open_child(folder, name)
+    except OSError as error:
+        if error.errno not in filetree.CHANGED:
+            raise
+        return None
 
 
 class _Archive:
@@ -56,10 +98,20 @@ class _Archive:
         self.skipped: list[str] = []
         self.skipped_count = 0
 
-    def add(self, folder: int, name: bytes, path: bytes, status: os.stat_result) -> None:
-        """Add an entry under a name; what has gone meanwhile is left out."""
-        kind = filetree.kind_of(status.st_mode)
+    def add_file(self, folder: int, name: bytes, path: bytes) -> None:
+        """Add what was a file; if it is something else or gone by now it is left out."""
         try:
+            self._file(folder, name, path)
+        except OSError as error:
+            if error.errno not in filetree.CHANGED:
+                raise
+
+    def add(self, folder: int, name: bytes, path: bytes) -> str:
+        """Add an entry under a name; what has gone meanwhile is left out. Gives its kind."""
+        kind = ""
+        try:
+            status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+            kind = filetree.kind_of(status.st_mode)
             if kind == "file":
                 self._file(folder, name, path)
             elif kind == "special":
@@ -74,6 +126,7 @@ class _Archive:
         except OSError as error:
             if error.errno not in filetree.CHANGED:
                 raise
+        return kind
 
     def end(self) -> None:
         """Send the rest."""

@@ -14,11 +14,14 @@ from pyro_mcp.guest.requests import RefusedError, bad_request, decode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pyro_mcp.guest.filelink import Link
     from pyro_mcp.guest.fileswitch import Step
 
 _ABSENT = (FileNotFoundError, NotADirectoryError)
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _LONGEST_STEP = 64 * 1024
 _FLUSHED_ALONE = 16
 """More files than that are flushed together with everything else that is to be written."""
@@ -26,6 +29,44 @@ _FLUSHED_ALONE = 16
 
 def look(link: Link, tree: Tree, request: dict[str, object]) -> dict[str, object]:
     """`look`: entries of those paths that exist; nothing is followed."""
+    for path, folder, name in _places(tree, request):
+        try:
+            link.line(entry(path, _status(folder, name), folder, name))
+        except _ABSENT:
+            continue
+    return {}
+
+
+def digests(link: Link, tree: Tree, request: dict[str, object]) -> dict[str, object]:
+    """`digests`: of those paths that are regular files; nothing is followed."""
+    for path, folder, name in _places(tree, request):
+        try:
+            descriptor = os.open(name, _FILE, dir_fd=folder)
+        except OSError as error:
+            if error.errno not in filetree.CHANGED:
+                raise
+            continue
+        try:
+            if stat.S_ISREG(os.fstat(descriptor).st_mode):
+                link.line({"path": os.fsdecode(path), "digest": _digest(link, descriptor)})
+        finally:
+            os.close(descriptor)
+    return {}
+
+
+def _digest(link: Link, descriptor: int) -> str:
+    from _blake2 import blake2b  # hashlib is much to load
+
+    digest = blake2b(digest_size=32)
+    scratch = link.scratch
+    while size := os.readv(descriptor, (scratch,)):
+        digest.update(scratch[:size])
+        link.check()
+    return str(digest.hexdigest())
+
+
+def _places(tree: Tree, request: dict[str, object]) -> Iterator[tuple[bytes, int, bytes]]:
+    """Path, directory and name of each, while it is looked at."""
     paths = request.get("paths")
     if not isinstance(paths, list):
         raise bad_request("paths is not a list")
@@ -36,12 +77,9 @@ def look(link: Link, tree: Tree, request: dict[str, object]) -> dict[str, object
         except OSError:
             continue  # below a link or a file, which is looked at on its own
         try:
-            link.line(entry(path, _status(folder, name), folder, name))
-        except _ABSENT:
-            continue
+            yield path, folder, name
         finally:
             os.close(folder)
-    return {}
 
 
 def commit(link: Link, tree: Tree, _request: dict[str, object]) -> dict[str, object]:
@@ -298,3 +336,6 @@ def _found(folder: int, name: bytes) -> os.stat_result | None:
 
 def _status(folder: int, name: bytes) -> os.stat_result:
     return os.stat(name, dir_fd=folder, follow_symlinks=False)
+
+
+OPERATIONS = {"look": look, "digests": digests, "commit": commit}

@@ -93,10 +93,10 @@ def _operation(name: str) -> Operation:
         from pyro_mcp.guest.fileexport import export_tar
 
         return export_tar
-    if name in ("look", "commit"):
+    if name in ("look", "digests", "commit"):
         from pyro_mcp.guest import filesets
 
-        return filesets.look if name == "look" else filesets.commit
+        return filesets.OPERATIONS[name]
     if name == "build_image":
         from pyro_mcp.guest.image import build_image
 

@@ -17,6 +17,7 @@ _NO_REFLINK = frozenset(
     (errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.EPERM, errno.ENOSYS)
 )
 _CHUNK = 1 << 30
+_COMPARED = 1 << 20
 
 
 def write_whole(
@@ -86,8 +87,10 @@ def remove_tree(path: Path) -> None:
     shutil.rmtree(path)
 
 
-def copy_sparse(source: Path, target: Path, *, mode: int = 0o600) -> None:
+def copy_sparse(source: Path, target: Path, *, mode: int = 0o600) -> bool:
     """Copy a file to the new file `target`, holes as holes; shares blocks where possible.
+
+    Says whether it could, so that nothing had to be read or written.
 
     Raises:
         FileExistsError: `target` is there.
@@ -97,7 +100,8 @@ def copy_sparse(source: Path, target: Path, *, mode: int = 0o600) -> None:
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         with_target = os.open(target, flags, mode)
         try:
-            if not _share_blocks(with_source, with_target):
+            shared = _share_blocks(with_source, with_target)
+            if not shared:
                 _copy_data(with_source, with_target)
         except BaseException:
             os.unlink(target)  # noqa: PTH108
@@ -106,6 +110,52 @@ def copy_sparse(source: Path, target: Path, *, mode: int = 0o600) -> None:
             os.close(with_target)
     finally:
         os.close(with_source)
+    return shared
+
+
+def refresh_copy(source: Path, target: Path) -> None:
+    """Make an earlier copy equal to its source again: all is compared, what differs is copied.
+
+    Both are of one size. Many times faster than a copy that would have to be written anew.
+    """
+    with source.open("rb", buffering=0) as original, target.open("r+b", buffering=0) as copy:
+        ours, theirs = copy.fileno(), original.fileno()
+        size = os.fstat(theirs).st_size
+        was, now = bytearray(_COMPARED), bytearray(_COMPARED)
+        at = 0
+        while at < size:
+            at = min(_next_data(theirs, at, size), _next_data(ours, at, size))
+            count = min(_COMPARED, size - at)
+            _read_at(ours, at, memoryview(was)[:count])
+            _read_at(theirs, at, memoryview(now)[:count])
+            if was[:count] != now[:count]:
+                _write_at(ours, at, memoryview(now)[:count])
+            at += count
+
+
+def _next_data(descriptor: int, at: int, size: int) -> int:
+    try:
+        return os.lseek(descriptor, at, os.SEEK_DATA)
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # only a hole is left
+            return size
+        raise
+
+
+def _read_at(descriptor: int, at: int, room: memoryview) -> None:
+    while room:
+        done = os.preadv(descriptor, (room,), at)
+        if done == 0:
+            raise OSError(errno.EIO, "the file became shorter while it was compared")
+        at += done
+        room = room[done:]
+
+
+def _write_at(descriptor: int, at: int, data: memoryview) -> None:
+    while data:
+        done = os.pwrite(descriptor, data, at)
+        at += done
+        data = data[done:]
 
 
 def _share_blocks(source: int, target: int) -> bool:

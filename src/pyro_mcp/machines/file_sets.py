@@ -49,6 +49,17 @@ def look(home: Path, paths: Sequence[str]) -> dict[str, FileEntry]:
     return found
 
 
+def digests(home: Path, paths: Sequence[str]) -> dict[str, str]:
+    """What tells contents apart, of those paths that are regular files; links are not followed."""
+    found: dict[str, str] = {}
+    for part in _parts(paths):
+        lines: list[file_answers.Answer] = []
+        files.ask_lines(home, {"op": "digests", "paths": part}, lines.append, most=len(part))
+        for line in lines:
+            found[file_answers.path_of(line)] = file_answers.text_of(line, "digest")
+    return found
+
+
 def commit(home: Path, steps: Iterable[Step]) -> None:
     """Take all steps, or none.
 

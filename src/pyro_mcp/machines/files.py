@@ -250,6 +250,11 @@ def put_secrets(home: Path, values: Mapping[str, bytes]) -> None:
     ask(home, {"op": "secrets", "entries": entries}, source=content)
 
 
+def sync(home: Path) -> None:
+    """Have the guest write to its disks what it holds in memory."""
+    ask(home, {"op": "sync"})
+
+
 @contextmanager
 def frozen(home: Path, *, seconds: int = FREEZE_SECONDS) -> Iterator[None]:
     """While the block lasts, the data disk has all that was written and does not change.

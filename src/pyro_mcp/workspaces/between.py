@@ -6,46 +6,45 @@ that is in one of them only is in the other as the seed has it.
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING
 
 from pyro_mcp.machines.files import Change, Side
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+
+    Same = Callable[[list[str]], set[str]]
+    """Which of these files have the same content on both sides."""
 
 
-def between(saved: Iterable[Change], live: Iterable[Change]) -> list[Change]:
+def between(saved: Iterable[Change], live: Iterable[Change], same: Same) -> list[Change]:
     """The changes that lead from what was saved to what is now, in path order.
 
-    Both lists carry contents; of a file too large to be carried, equal sizes do not count as
-    equal content.
+    `same` is asked once, about files of equal size that both sides have changed.
     """
     then = {change.path: change for change in saved}
     now = {change.path: change for change in live}
-    found = []
-    for path in sorted(then.keys() | now.keys()):
-        old, new = _side(path, then, now), _side(path, now, then)
-        change = _change(path, old, new)
-        if change is not None:
-            found.append(change)
-    return found
+    paths = sorted(then.keys() | now.keys())
+    unsure = [path for path in then.keys() & now.keys() if _may_be_same(then[path], now[path])]
+    alike = same(sorted(unsure)) if unsure else set()
+    found = (_change(path, then.get(path), now.get(path), path in alike) for path in paths)
+    return [change for change in found if change is not None]
 
 
-def _side(path: str, own: dict[str, Change], other: dict[str, Change]) -> Side | None:
-    if path not in own:
-        return other[path].base
-    change = own[path]
-    side = change.now
-    # Where the mode alone differs the content is the seed's, and only the other list may have it.
-    if side is not None and not change.content and side.data is None and path in other:
-        base = other[path].base
-        if base is not None:
-            return dataclasses.replace(side, data=base.data)
-    return side
+def _may_be_same(saved: Change, live: Change) -> bool:
+    old, new = saved.now, live.now
+    return (
+        old is not None
+        and new is not None
+        and old.artifact_type == new.artifact_type == "file"
+        and old.size_bytes == new.size_bytes
+        and saved.content
+        and live.content
+    )
 
 
-def _change(path: str, old: Side | None, new: Side | None) -> Change | None:
+def _change(path: str, saved: Change | None, live: Change | None, alike: bool) -> Change | None:
+    old, new = _side(saved, live), _side(live, saved)
     if old is None or new is None:
         if old is new:
             return None
@@ -53,19 +52,23 @@ def _change(path: str, old: Side | None, new: Side | None) -> Change | None:
         return Change(path=path, status=status, base=old, now=new, content=True)
     if old.artifact_type != new.artifact_type:
         return Change(path=path, status="type_changed", base=old, now=new, content=True)
-    content = _content_differs(old, new)
+    content = False
+    if old.artifact_type == "symlink":
+        content = old.link_target != new.link_target
+    elif old.artifact_type == "file":
+        # A side that has not changed the content has the seed's.
+        content = _changes_content(saved) or _changes_content(live)
+        content = content and not alike
     if not content and old.mode == new.mode:
         return None
     return Change(path=path, status="modified", base=old, now=new, content=content)
 
 
-def _content_differs(old: Side, new: Side) -> bool:
-    if old.artifact_type == "symlink":
-        return old.link_target != new.link_target
-    if old.artifact_type != "file":
-        return False
-    if old.data is None and new.data is None:
-        # The same seed's file on both sides (only its mode was touched), or two that are too
-        # large: what cannot be told apart is shown.
-        return old.size_bytes != new.size_bytes or old.size_bytes > 0
-    return old.data != new.data
+def _side(own: Change | None, other: Change | None) -> Side | None:
+    if own is not None:
+        return own.now
+    return other.base if other is not None else None
+
+
+def _changes_content(change: Change | None) -> bool:
+    return change is not None and change.content

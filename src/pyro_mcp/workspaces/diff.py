@@ -10,8 +10,8 @@ import dataclasses
 from bisect import bisect_left
 from typing import TYPE_CHECKING
 
-from pyro_mcp.errors import InvalidInputError, NotAvailableError, WorkspaceFileError
-from pyro_mcp.machines import files
+from pyro_mcp.errors import InvalidInputError, WorkspaceFileError
+from pyro_mcp.machines import file_sets, files
 from pyro_mcp.results.changes import DiffEntry, DiffSummary, WorkspaceDiff
 from pyro_mcp.workspaces import git_patch, line_matching, secrets, snapshots
 from pyro_mcp.workspaces.between import between
@@ -55,7 +55,6 @@ def diff(
     Raises:
         UnknownWorkspaceError: No workspace has that id.
         UnknownSnapshotError: It has no snapshot of that name.
-        NotAvailableError: Compared with a snapshot, too much changed to be compared at once.
         InvalidInputError: `limit_bytes` is negative.
     """
     if limit_bytes < 0:
@@ -66,15 +65,9 @@ def diff(
         return _diff_with_snapshot(store, workspace_id, against, names_only, limit_bytes)
     with store.using(workspace_id) as used:
         home = used.place.home
-        found = list(files.changes(home))
-        if names_only:
-            entries = [_entry(change) for change in _shown(found)]
-        elif _text_bytes(found) <= _AT_ONCE_BYTES:
-            if _text_bytes(found):
-                found = list(files.changes(home, content_bytes=MAX_FILE_BYTES))
-            entries = _patched(_Carried(), _shown(found), limit_bytes)
-        else:
-            entries = _patched(_Fetched(home), _shown(found), limit_bytes)
+        found = _changes(home, "", texts=not names_only)
+        contents = _Contents(_Place(home, base=True), _Place(home))
+        entries = _entries(contents, _shown(found), None if names_only else limit_bytes)
     entries = _redacted(entries, secrets.redactor(store, workspace_id))
     return _result(workspace_id, entries, _special(found), started=used.started_now)
 
@@ -82,28 +75,40 @@ def diff(
 def _diff_with_snapshot(
     store: Store, workspace_id: str, against: str, names_only: bool, limit_bytes: int
 ) -> WorkspaceDiff:
-    with snapshots.looking(store, workspace_id, against) as home:
-        saved = _with_contents(home, snapshots.LOOKING_AT, against)
-    with store.using(workspace_id) as used:
-        live = _with_contents(used.place.home, "", against)
-    found = between(saved, live)
-    shown = _shown(found)
-    if names_only:
-        entries = [_entry(change) for change in shown]
-    else:
-        entries = _patched(_Carried(), shown, limit_bytes)
+    with (
+        store.using(workspace_id) as used,
+        snapshots.looking(store, workspace_id, against) as looking,
+    ):
+        seed, now = _Place(used.place.home, base=True), _Place(used.place.home)
+        then = _Place(looking, snapshots.LOOKING_AT)
+        saved = _changes(then.home, then.path, texts=not names_only)
+        live = _changes(now.home, now.path, texts=not names_only)
+        found = between(
+            saved,
+            live,
+            lambda paths: {path for path, _ in then.digests(paths) & now.digests(paths)},
+        )
+        contents = _Contents(
+            _Either(then, {change.path for change in saved}, seed),
+            _Either(now, {change.path for change in live}, seed),
+        )
+        entries = _entries(contents, _shown(found), None if names_only else limit_bytes)
     entries = _redacted(entries, secrets.redactor(store, workspace_id))
     result = _result(workspace_id, entries, _special(found), started=used.started_now)
     return dataclasses.replace(result, against=against.strip())
 
 
-def _with_contents(home: Path, path: str, against: str) -> list[Change]:
-    if _text_bytes(files.changes(home, path=path)) > _AT_ONCE_BYTES:
-        raise NotAvailableError(
-            f"More than {_AT_ONCE_BYTES >> 20} MiB changed: too much to be compared with {against}",
-            hint="Diff against 'baseline', or fork the snapshot and compare exports.",
-        )
-    return list(files.changes(home, path=path, content_bytes=MAX_FILE_BYTES))
+def _changes(home: Path, path: str, *, texts: bool) -> list[Change]:
+    """All changes, with the contents of as many small files as may come at once."""
+    found = list(files.changes(home, path=path))
+    sizes = sorted(_text_sizes(found)) if texts else []
+    largest = total = 0
+    for size in sizes:
+        total += size
+        if total > _AT_ONCE_BYTES:
+            break
+        largest = size
+    return list(files.changes(home, path=path, content_bytes=largest)) if largest else found
 
 
 def _shown(found: Iterable[Change]) -> list[Change]:
@@ -145,14 +150,14 @@ def _special(found: Iterable[Change]) -> list[str]:
     )[:_SKIPPED_SHOWN]
 
 
-def _text_bytes(found: Iterable[Change]) -> int:
-    return sum(
+def _text_sizes(found: Iterable[Change]) -> list[int]:
+    return [
         side.size_bytes
         for change in found
         if change.content and not _too_large(change)
         for side in (change.base, change.now)
         if side is not None and side.artifact_type == "file"
-    )
+    ]
 
 
 def _too_large(change: Change) -> bool:
@@ -160,35 +165,71 @@ def _too_large(change: Change) -> bool:
     return any(side is not None and side.size_bytes > MAX_FILE_BYTES for side in sides)
 
 
-class _Carried:
-    """Contents that came with the changes."""
+@dataclasses.dataclass(frozen=True)
+class _Place:
+    """A guest to read from, and where in it the tree is."""
 
-    def content(self, change: Change, side: Side) -> bytes | None:
-        """None when it did not come."""
-        del change
-        return side.data
+    home: Path
+    path: str = ""
+    base: bool = False
+    """The seed's tree, not the workspace's."""
 
-
-class _Fetched:
-    """Contents read one by one, for what is too much at once."""
-
-    def __init__(self, home: Path) -> None:
-        self._home = home
-
-    def content(self, change: Change, side: Side) -> bytes | None:
+    def read(self, path: str) -> bytes | None:
         """None when the file has gone meanwhile."""
         try:
             content, _ = files.read_file(
-                self._home, change.path, length=MAX_FILE_BYTES, base=side is change.base
+                self.home, self._inside(path), length=MAX_FILE_BYTES, base=self.base
             )
         except WorkspaceFileError:
             return None
         return content
 
+    def digests(self, paths: list[str]) -> set[tuple[str, str]]:
+        """Path and digest of each file that is there."""
+        inside = {self._inside(path): path for path in paths}
+        found = file_sets.digests(self.home, list(inside))
+        return {(inside[path], digest) for path, digest in found.items() if path in inside}
 
-def _patched(
-    contents: _Carried | _Fetched, found: Sequence[Change], limit_bytes: int
+    def _inside(self, path: str) -> str:
+        return f"{self.path}/{path}" if self.path else path
+
+
+@dataclasses.dataclass(frozen=True)
+class _Either:
+    """One tree for the paths that it has changed, another for all else."""
+
+    own: _Place
+    changed: set[str]
+    other: _Place
+
+    def read(self, path: str) -> bytes | None:
+        """See `_Place`."""
+        return (self.own if path in self.changed else self.other).read(path)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Contents:
+    """The contents of both sides of a change."""
+
+    base: _Place | _Either
+    now: _Place | _Either
+
+    def of(self, change: Change, side: Side) -> bytes | None:
+        """What came with the changes, or is read now; None when it has gone meanwhile."""
+        if side.data is not None:
+            return side.data
+        return (self.base if side is change.base else self.now).read(change.path)
+
+
+def _entries(
+    contents: _Contents, found: Sequence[Change], limit_bytes: int | None
 ) -> list[DiffEntry]:
+    if limit_bytes is None:
+        return [_entry(change) for change in found]
+    return _patched(contents, found, limit_bytes)
+
+
+def _patched(contents: _Contents, found: Sequence[Change], limit_bytes: int) -> list[DiffEntry]:
     entries = []
     left = limit_bytes
     allowance = line_matching.Allowance(_WORK)
@@ -213,7 +254,7 @@ def _has_text(change: Change) -> bool:
 
 
 def _with_text(
-    contents: _Carried | _Fetched,
+    contents: _Contents,
     change: Change,
     entry: DiffEntry,
     left: int,
@@ -228,7 +269,7 @@ def _with_text(
         elif side is not None and side.artifact_type == "file":
             # The same on both sides: for a mode, no content is needed.
             needed = change.content and side.size_bytes > 0
-            content = contents.content(change, side) if needed else b""
+            content = contents.of(change, side) if needed else b""
             if content is None:
                 return dataclasses.replace(entry, truncated=True), 0
             version = Version(content, git_patch.git_mode(side.mode))

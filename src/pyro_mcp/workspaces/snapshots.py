@@ -20,9 +20,10 @@ from pyro_mcp.errors import (
     NameTakenError,
     UnknownSnapshotError,
 )
-from pyro_mcp.host.files import copy_sparse
+from pyro_mcp.host.files import copy_sparse, refresh_copy
+from pyro_mcp.machines import directory
 from pyro_mcp.machines.choose import choose_engine
-from pyro_mcp.machines.files import frozen
+from pyro_mcp.machines.files import FREEZE_SECONDS, frozen, sync
 from pyro_mcp.machines.inspection import inspecting
 from pyro_mcp.results.snapshots import (
     ResetSummary,
@@ -66,8 +67,7 @@ def create(store: Store, workspace_id: str, snapshot_name: str) -> SnapshotCreat
         place.snapshots.mkdir(mode=0o700, exist_ok=True)
         target = place.snapshots / file
         try:
-            with _still(store, place):
-                copy_sparse(place.disk(row.generation), target)
+            _save(store, place, place.disk(row.generation), target)
             size = target.stat().st_blocks * 512
             entry = SnapshotRow(
                 name=name, file=file, created_at=now, entry_count=0, bytes_written=size
@@ -148,8 +148,12 @@ def reset(store: Store, workspace_id: str, snapshot_name: str = BASELINE) -> Wor
     return WorkspaceResetResult(**vars(now), workspace_reset=summary)
 
 
-LOOKING_AT = protocol.WORKSPACE + protocol.WORKSPACE
-"""Where the guest of `looking` has the workspace."""
+_COPIED_AT_ONCE_MIB = 256
+"""Less than that takes no longer to copy than the guest may stand still."""
+_STILL_SECONDS = 60
+
+LOOKING_AT = protocol.WORKSPACE.strip("/")
+"""Where the guest of `looking` has the workspace, relative to all that it shows."""
 
 
 @contextlib.contextmanager
@@ -218,8 +222,7 @@ def _source_for_fork(
         # Frozen only while it is copied, not while the copy boots.
         still = place.home / f"fork-{os.urandom(6).hex()}.ext4"
         try:
-            with _still(store, place):
-                copy_sparse(place.disk(row.generation), still)
+            _save(store, place, place.disk(row.generation), still)
             yield still
         finally:
             still.unlink(missing_ok=True)
@@ -257,13 +260,36 @@ def _back(store: Store, row: WorkspaceRow, place: Place, fresh: Path, *, restart
         store.boot(row, place, generation=row.generation)
 
 
+def _save(store: Store, place: Place, disk: Path, target: Path) -> None:
+    """Copy the disk as it is at one moment; the guest stands still for as short as can be."""
+    with directory.accessing(target):
+        _copy(store, place, disk, target)
+
+
+def _copy(store: Store, place: Place, disk: Path, target: Path) -> None:
+    if disk.stat().st_blocks >> 11 < _COPIED_AT_ONCE_MIB or not place.running:
+        with _still(store, place):
+            copy_sparse(disk, target)
+        return
+    # Most of it while the guest goes on: what it changes meanwhile is mended when it stands still.
+    with contextlib.suppress(GuestLostError):
+        sync(place.home)
+    shared = copy_sparse(disk, target)
+    with _still(store, place, seconds=_STILL_SECONDS):
+        if shared:
+            target.unlink()
+            copy_sparse(disk, target)
+        else:
+            refresh_copy(disk, target)
+
+
 @contextlib.contextmanager
-def _still(store: Store, place: Place) -> Iterator[None]:
+def _still(store: Store, place: Place, *, seconds: int = FREEZE_SECONDS) -> Iterator[None]:
     """The disk does not change within the block: frozen when it runs, at rest when not."""
     with contextlib.ExitStack() as owned:
         if place.running:
             try:
-                owned.enter_context(frozen(place.home))
+                owned.enter_context(frozen(place.home, seconds=seconds))
             except GuestLostError:
                 # On its way down: soon the disk is at rest by itself.
                 if not store.wait_until_stopped(place):
