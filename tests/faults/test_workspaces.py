@@ -73,12 +73,13 @@ def check(pyro: Pyro, keeper: str) -> str:
         assert pyro.status_workspace(workspace_id)["workspace_id"] == workspace_id
     read = pyro.exec_workspace(
         keeper,
-        command="cat /etc/kept; for set in patched pushed; do cat $set/* | uniq -c; done",
+        command="cat /etc/kept; echo $(cat /run/pyro-secrets/TOKEN); "
+        "for set in patched pushed; do cat $set/* | uniq -c; done",
         timeout_seconds=120,
     )
     assert read["exit_code"] == 0, read
-    kept, patched, pushed = read["stdout"].splitlines()
-    assert kept == "kept"
+    kept, secret, patched, pushed = read["stdout"].splitlines()
+    assert (kept, secret) == ("kept", "[REDACTED]")
     assert [line.split()[0] for line in (patched, pushed)] == [str(FILES), str(FILES)], read
     changed = {entry["path"].split("/")[0] for entry in pyro.diff_workspace(keeper)["entries"]}
     assert {"patched", "pushed"} <= changed <= {"patched", "pushed", "f"}
@@ -104,8 +105,14 @@ def test_killed_at_random_points_nothing_is_lost_and_nothing_is_left(
     print(f"seed {seed}")
     chance = random.Random(seed)
     keeper = str(
-        pyro.create_workspace(environment="debian:12", mem_mib=256, ttl_seconds=0)["workspace_id"]
+        pyro.create_workspace(
+            environment="debian:12",
+            mem_mib=256,
+            ttl_seconds=0,
+            secrets=[{"name": "TOKEN", "value": "hush-hush-token"}],
+        )["workspace_id"]
     )
+    token = tmp_path / "token"
     pyro.push_workspace_sync(keeper, fill(tmp_path / "patched", "0"), dest="/workspace/patched")
     pyro.push_workspace_sync(keeper, fill(tmp_path / "pushed", "0"), dest="/workspace/pushed")
     pyro.exec_workspace(keeper, command="echo kept > /etc/kept; sync", timeout_seconds=60)
@@ -118,6 +125,7 @@ def test_killed_at_random_points_nothing_is_lost_and_nothing_is_left(
             for w in pyro.list_workspaces()["workspaces"]
             if w["workspace_id"] != keeper
         ]
+        token.write_text(f"another-token-{number}")
         fill(tmp_path / "pushed", str(number))
         (tmp_path / "patch").write_text(patch_of(patched, str(number)))
         calls = [
@@ -126,6 +134,7 @@ def test_killed_at_random_points_nothing_is_lost_and_nothing_is_left(
             ["reset", keeper, "--snapshot", "base"],
             ["fork", keeper],
             ["stop", keeper],
+            ["secret", "set", keeper, "TOKEN", "--file", str(token)],
             ["exec", keeper, "--", "sh", "-c", "date > f; sync"],
             ["export", keeper, "patched", "--output", str(tmp_path / f"out{number}")],
             *2 * [["patch", "apply", keeper, "--patch-file", str(tmp_path / "patch")]],
