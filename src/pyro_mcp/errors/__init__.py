@@ -40,6 +40,8 @@ PyroError
 ├── EnvironmentBuildError, also RuntimeError      an image could not be built
 ├── CacheCorruptError, also RuntimeError          an image in the cache is not what was recorded
 ├── BrokenInstallError, also RuntimeError         a part of pyro, or of what it uses, is missing
+├── MissingExtraError, also ImportError           an integration's package is not installed
+├── ToolCallError, also RuntimeError              a tool that was called as a function failed
 ├── OutputExistsError, also RuntimeError          a file of the host that would be overwritten
 ├── ExportRefusedError, also RuntimeError         what came out of a guest may not be on this host
 ├── ListenError, also RuntimeError                an address that cannot be listened on
@@ -51,7 +53,8 @@ PyroError
 └── CacheAccessError, also RuntimeError           the cache or state directory cannot be used
 
 Those about shells are imported from `errors.shells`, those about services and ports from
-`errors.services`, those about chat programs from `errors.chat_hosts`, all others from here.
+`errors.services`, those about chat programs from `errors.chat_hosts`, the two of integrations
+from `errors.integrations`, all others from here.
 """
 
 from collections.abc import Sequence

@@ -1,0 +1,1 @@
+"""Ways into agent frameworks; each module imports its framework only when it is imported itself."""
