@@ -47,6 +47,17 @@ def is_running(pid: int) -> bool:
     return process is not None and not process.ended
 
 
+def monitor_of_workspace(workspace_id: str) -> int:
+    """The process that holds that workspace's machine, which names its directory."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        process = look_at(int(entry.name))
+        if process is None or process.ended or not process.command.endswith(workspace_id):
+            continue
+        if "pyro_mcp.machines.monitor" in process.command:
+            return process.pid
+    raise LookupError(f"no monitor holds {workspace_id}")
+
+
 def descendants(
     root: int, *, without: Collection[int] = (), with_ended: bool = False
 ) -> list[Process]:

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import _socket
 import errno
-import os
 
 from pyro_mcp.guest import loop as events
+from pyro_mcp.guest.channel import SCRATCH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pyro_mcp.guest.loop import Loop
+    from pyro_mcp.guest.loop import Loop, Timer
 
     Listen = Callable[[int], _socket.socket]
 
@@ -25,9 +25,6 @@ _CONNECT_SECONDS = 10.0
 _ACCEPT_AGAIN_SECONDS = 0.1
 _ACCEPTS_AT_ONCE = 64
 _MOVES_AT_ONCE = 8
-_PIPE_BYTES = 256 * 1024
-_MOST_AT_ONCE = 1024 * 1024
-_SPLICE = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
 
 
 class Relays:
@@ -92,7 +89,7 @@ class _Relay:
         self._addresses = list(_HOSTS)
         self._service: _socket.socket | None = None
         self._directions: tuple[_Direction, ...] = ()
-        self._timer = loop.call_in(_CONNECT_SECONDS, self._close, self._fail)
+        self._timer: Timer | None = None
         self._connect()
 
     def _connect(self) -> None:
@@ -105,13 +102,17 @@ class _Relay:
                 sock.setblocking(False)
                 sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
                 code = sock.connect_ex((address, self._port))
+                if code == errno.EINPROGRESS:
+                    # On the loopback it is settled by the time the first call returns.
+                    code = sock.connect_ex((address, self._port))
             except OSError:
                 self._drop_service()
                 continue
             if code == 0:
                 self._connected()
                 return
-            if code == errno.EINPROGRESS:
+            if code in (errno.EINPROGRESS, errno.EALREADY):
+                self._timer = self._loop.call_in(_CONNECT_SECONDS, self._close, self._fail)
                 self._loop.watch(sock.fileno(), events.OUT, self._resolved, self._fail)
                 return
             self._drop_service()
@@ -119,6 +120,7 @@ class _Relay:
         self._close()
 
     def _resolved(self, _events: int) -> None:
+        self._loop.cancel(self._timer)
         sock = self._service
         if sock is None or self._directions:
             return
@@ -130,14 +132,10 @@ class _Relay:
 
     def _connected(self) -> None:
         assert self._service is not None
-        self._loop.cancel(self._timer)
-        try:
-            inwards = _Direction(self._host, self._service)
-            self._directions = (inwards,)
-            self._directions = (inwards, _Direction(self._service, self._host))
-        except OSError as error:
-            self._fail(error)
-            return
+        self._directions = (
+            _Direction(self._host, self._service),
+            _Direction(self._service, self._host),
+        )
         self._work(0)
 
     def _work(self, _events: int) -> None:
@@ -182,9 +180,7 @@ class _Relay:
 
     def _close(self) -> None:
         self._loop.cancel(self._timer)
-        directions, self._directions = self._directions, ()
-        for direction in directions:
-            direction.close()
+        self._directions = ()
         self._drop_service()
         if self._host.fileno() >= 0:
             self._loop.forget(self._host.fileno())
@@ -192,17 +188,17 @@ class _Relay:
 
 
 class _Direction:
-    """Bytes from one socket to another, through a pipe: the kernel moves them, nothing here does.
+    """Bytes from one socket to another.
 
-    Nothing is read while something waits for room, so a side that does not read holds back the
-    other.
+    Through memory of the agent: splice(2) is no faster from TCP to vsock, and three times slower
+    from vsock to TCP. Nothing is read while something waits for room, so a side that does not
+    read holds back the other.
     """
 
     def __init__(self, source: _socket.socket, target: _socket.socket) -> None:
         self._source = source
         self._target = target
-        self._reader, self._writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self._held = 0
+        self._held = memoryview(b"")
         self._source_ended = False
         self.ended = False
 
@@ -214,7 +210,7 @@ class _Direction:
     @property
     def wants_room(self) -> bool:
         """Whether it waits for the target."""
-        return self._held > 0
+        return bool(self._held)
 
     def move(self) -> bool:
         """Move what can be moved now; True when there may be more at once."""
@@ -222,25 +218,28 @@ class _Direction:
             if self.ended:
                 return False
             if not self._held:
+                view = SCRATCH.view
                 try:
-                    self._held = os.splice(
-                        self._source.fileno(), self._writer, _MOST_AT_ONCE, flags=_SPLICE
-                    )
+                    size = self._source.recv_into(view)
                 except BlockingIOError:
                     return False
-                if not self._held:
+                if not size:
                     self._source_ended = self.ended = True
                     self._target.shutdown(_socket.SHUT_WR)
                     return False
-            try:
-                self._held -= os.splice(
-                    self._reader, self._target.fileno(), self._held, flags=_SPLICE
-                )
-            except BlockingIOError:
-                return False
+                try:
+                    sent = self._target.send(view[:size])
+                except BlockingIOError:
+                    sent = 0
+                SCRATCH.filled(size)
+                if sent < size:
+                    self._held = memoryview(bytes(view[sent:size]))
+                    return False
+            else:
+                try:
+                    self._held = self._held[self._target.send(self._held) :]
+                except BlockingIOError:
+                    return False
+                if self._held:
+                    return False
         return True
-
-    def close(self) -> None:
-        """Give the pipe back."""
-        os.close(self._reader)
-        os.close(self._writer)

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +19,7 @@ from pyro_mcp.errors import (
 )
 from pyro_mcp.errors.services import ServiceRunningError, UnknownServiceError
 from tests.support import until
+from tests.support.processes import monitor_of_workspace
 from tests.surfaces.shapes import check
 
 TICKER = "while :; do echo tick; sleep 0.05; done"
@@ -187,13 +187,11 @@ def test_a_stopped_workspace_is_started_for_a_service(kept: Pyro, workspace_id: 
     assert (service["state"], service["workspace_started"]) == ("running", True)
 
 
-def test_what_a_machine_that_died_leaves_is_shown_as_it_is(
-    kept: Pyro, workspace_id: str, state_dir: Path
-) -> None:
+def test_what_a_machine_that_died_leaves_is_shown_as_it_is(kept: Pyro, workspace_id: str) -> None:
     kept.start_service(workspace_id, "done", command="exit 5")
     until(lambda: _in_state(kept, workspace_id, "done", "exited"))
     kept.start_service(workspace_id, "ran", command="sleep 600")
-    os.kill(_monitor_of(state_dir, workspace_id), signal.SIGKILL)
+    os.kill(monitor_of_workspace(workspace_id), signal.SIGKILL)
     until(lambda: kept.status_workspace(workspace_id)["state"] == "stopped")
 
     done, ran = kept.list_services(workspace_id)["services"]
@@ -323,16 +321,3 @@ def test_following_passes_on_what_comes_until_the_end(kept: Pyro) -> None:
 def _in_state(pyro: Pyro, workspace_id: str, name: str, state: str) -> dict[str, Any] | None:
     found = pyro.status_service(workspace_id, name)
     return found if found["state"] == state else None
-
-
-def _monitor_of(state_dir: Path, workspace_id: str) -> int:
-    """The process that holds the machine, found by the directory it runs in."""
-    home = (state_dir / "workspaces" / workspace_id).resolve()
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                if entry.joinpath("cwd").readlink() == home:
-                    return int(entry.name)
-            except OSError:
-                continue
-    raise AssertionError("the workspace has no monitor")
