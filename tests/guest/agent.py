@@ -125,7 +125,7 @@ class HostAgent:
         self._listener.setblocking(False)
         self._null = os.open(os.devnull, os.O_RDWR)
         self._terminals = os.open("/dev/pts", os.O_PATH | os.O_DIRECTORY)
-        Server(
+        self._server = Server(
             self.loop,
             self._listener,
             self.sandboxes,
@@ -146,6 +146,17 @@ class HostAgent:
         client.connect(self._address)
         return Conversation(client)
 
+    def relay(self, port: int) -> socket.socket:
+        """A connection to the relay of a published port."""
+        client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        client.settimeout(30)
+        try:
+            client.connect(f"{self._address}.{port}")
+        except OSError:
+            client.close()
+            raise
+        return client
+
     def commands(self) -> int:
         """How many the agent counts."""
         with self.connect() as host:
@@ -162,6 +173,7 @@ class HostAgent:
         self.loop.call_from_thread(stop)
         self._thread.join(20)
         assert not self._thread.is_alive()
+        self._server.close()
         self.loop.close()
         self._listener.close()
         os.close(self._null)

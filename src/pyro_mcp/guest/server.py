@@ -200,6 +200,11 @@ class Server:
             self._shells.kill()
         self._perhaps_halt()
 
+    def close(self) -> None:
+        """Give back what is kept of services; when nothing runs any more."""
+        if self._services is not None:
+            self._services.close()
+
     def disconnected(self, connection: _Connection) -> None:
         """A connection has ended."""
         self._connections.discard(connection)

@@ -298,6 +298,11 @@ class Services:
             service.stop(protocol.STOP_ASKED, grace_seconds=protocol.TERM_GRACE_MS / 1000)
         self._ended()
 
+    def close(self) -> None:
+        """Give back what ended services hold; when nothing runs any more."""
+        for service in self._services.values():
+            service.drop()
+
     @property
     def quiet(self) -> bool:
         """Whether nothing runs."""
