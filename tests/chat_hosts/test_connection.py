@@ -15,6 +15,7 @@ from pyro_mcp.chat_hosts.config_file import BACKUP_SUFFIX
 from pyro_mcp.chat_hosts.connection import Change, Wanted
 from pyro_mcp.errors import InvalidInputError
 from pyro_mcp.errors.chat_hosts import HostFileError, HostMissingError, UnknownHostError
+from tests.support.needs import CHECKOUT
 
 GOLDEN = Path(__file__).with_name("golden")
 OURS = Wanted(command="/opt/pyro")
@@ -335,3 +336,27 @@ def test_a_profile_or_a_mode_is_passed_on() -> None:
 
     assert '"serve", "--profile", "vm-run"]' in profile
     assert '"serve", "--mode", "review"]' in mode
+
+
+@pytest.mark.parametrize("name", HOSTS)
+def test_the_example_of_each_host_is_what_is_printed(name: str) -> None:
+    (example,) = (CHECKOUT / "examples/hosts").glob(f"{name}.*")
+
+    assert example.read_text() == connection.snippet(name, Wanted(command="pyro"), scope="user")
+
+
+def test_the_page_of_examples_names_each() -> None:
+    page = (CHECKOUT / "examples/mcp_client_config.md").read_text()
+
+    for example in (CHECKOUT / "examples/hosts").iterdir():
+        assert f"(hosts/{example.name})" in page
+
+
+@pytest.mark.parametrize("name", HOSTS)
+def test_the_page_about_hosts_says_where_their_files_are(name: str) -> None:
+    page = (CHECKOUT / "docs/chat-hosts.md").read_text()
+    host = HOSTS[name]
+    place = host.user[0]
+    project = f"`{host.project[0]}`" if host.project else "none"
+
+    assert f"| `{name}` | `{place.base}/{place.name}` | {project} |" in page

@@ -6,7 +6,11 @@ from pathlib import Path
 from tests.support.needs import CHECKOUT
 
 README = CHECKOUT / "README.md"
-PAGES = [README, *sorted((CHECKOUT / "docs").rglob("*.md"))]
+PAGES = [
+    README,
+    *sorted((CHECKOUT / "docs").rglob("*.md")),
+    *sorted((CHECKOUT / "examples").rglob("*.md")),
+]
 
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,14 +10,12 @@ import click
 from click.core import ParameterSource
 
 from pyro_mcp.cli import options, output
+from pyro_mcp.tools import CORE, MODES, PROFILES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pyro_mcp.chat_hosts.connection import Change, Wanted
-
-_PROFILES = ("vm-run", "workspace-core", "workspace-full")
-_MODES = ("repro-fix", "inspect", "cold-start", "review")
 
 _host = click.argument("host", metavar="HOST")
 _scope = click.option(
@@ -27,11 +26,11 @@ _dry_run = click.option("--dry-run", is_flag=True, help="Show the change and wri
 
 _OF_THE_SERVER = (
     click.option(
-        "--profile", type=click.Choice(_PROFILES), default="workspace-core", show_default=True,
+        "--profile", type=click.Choice(PROFILES), default=CORE, show_default=True,
         help="Tools to offer: one-shot runs, kept workspaces, everything.",
     ),
     click.option(
-        "--mode", type=click.Choice(_MODES),
+        "--mode", type=click.Choice(tuple(MODES)),
         help="Offer the few tools of one use case instead of a profile.",
     ),
     click.option(
@@ -125,6 +124,24 @@ def print_config(host: str, scope: str, **server: Any) -> None:
     from pyro_mcp.chat_hosts import connection
 
     output.content(connection.snippet(host, _wanted(**server), scope=_checked(scope)))
+
+
+@command.command("doctor")
+@_host
+@_scope
+@options.as_json
+def doctor(host: str, scope: str, as_json: bool) -> None:
+    """Start what a chat program would start, and run one tool.
+
+    Exits with 0 when the tool ran in a guest.
+    """
+    from pyro_mcp.chat_hosts import check
+
+    report = check.check(host, scope=_checked(scope), directory=Path.cwd())
+    if as_json:
+        output.json_object(report)
+        return
+    output.fields({**report, "command": shlex.join(report["command"])})
 
 
 def _wanted(
