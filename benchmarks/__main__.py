@@ -25,6 +25,7 @@ _NAMES = {
     "memory": "host memory of an idle machine",
     "density": "20 machines at once",
     "workspaces": "computers that are kept: create, exec, diff, snapshot, push, export",
+    "shells": "terminals: a line and its answer, 100 MB of output",
     "work_mix": "compilers, tests, git and more, step by step (minutes)",
 }
 _RESULTS = Path(__file__).with_name("results")

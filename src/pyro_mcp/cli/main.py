@@ -6,7 +6,8 @@ them into a message, for `--json` also an object, and an exit status:
     0            done
     1            pyro refused or failed: `[error] …` on stderr
     2            the words are not understood
-    N            `pyro run`, `pyro workspace exec`: what the guest's command ended with
+    N            `pyro run`, `pyro workspace exec`: what the guest's command ended with;
+                 `pyro shell`, `pyro workspace shell attach`: what the shell ended with
     128 + n      ended by signal n, for example 130 after Ctrl-C
 """
 
@@ -37,6 +38,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 COMMANDS = {
     "run": ("run", "Run one command in a throwaway computer."),
     "workspace": ("workspace", "Manage workspaces, computers that are kept."),
+    "shell": ("shell:shell", "Open a shell in a workspace, here."),
     "env": ("env", "Manage environments, the systems that computers start from."),
     "mcp": ("mcp", "Serve pyro's tools to MCP clients, such as chat hosts."),
     "host": ("host", "Connect chat programs to pyro's tools."),

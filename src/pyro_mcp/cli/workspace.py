@@ -20,6 +20,7 @@ COMMANDS = {
     "status": ("workspace:status", "Show one workspace."),
     "update": ("workspace:update", "Change name, labels and time to live."),
     "logs": ("workspace:logs", "Show the commands a workspace ran, and their output."),
+    "shell": ("shell", "Use terminals in a workspace."),
     "file": ("workspace_files", "Look at and change the files of a workspace."),
     "sync": ("workspace_sync:sync", "Copy from this host into a workspace."),
     "export": ("workspace_sync:export", "Copy a file or directory of a workspace to this host."),

@@ -68,6 +68,8 @@ class ShellReadResult(Shell):
     """Extra: bytes between the cursor that was given and `cursor`, which are no longer kept."""
     wait_timed_out: bool
     """Extra: the output never came to rest, and the wait ended after its limit."""
+    redacted: bool
+    """Extra: the value of a secret was in `output`, and was replaced."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ from pyro_mcp import protocol
 
 if TYPE_CHECKING:
     from pyro_mcp.sdk.manager import VmManager
+    from pyro_mcp.workspaces.shell_attach import ShellAttachment as ShellAttachment
 
 
 class ShellMethods:
@@ -34,7 +35,7 @@ class ShellMethods:
             cwd: A directory below /workspace.
             cols: Width of the terminal, 1 to 2000.
             rows: Its height, 1 to 2000.
-            secret_env: Not available in this version.
+            secret_env: Secrets of the workspace for this shell: name → variable.
 
         Raises:
             ValueError: A parameter that cannot be used.
@@ -153,3 +154,13 @@ class ShellMethods:
         from pyro_mcp.workspaces import shells
 
         return shells.close_shell(self._manager.workspaces, workspace_id, shell_id).to_dict()
+
+    def attach_shell(self, workspace_id: str, shell_id: str) -> ShellAttachment:
+        """Connect to a shell live: what it writes as it comes, and its keyboard.
+
+        For programs that offer a terminal. Wait for its `fileno`, then `receive`; `send` types.
+        Closing it, which `with` does, leaves the shell running.
+        """
+        from pyro_mcp.workspaces.shell_attach import ShellAttachment
+
+        return ShellAttachment(self._manager.workspaces, workspace_id, shell_id)

@@ -11,7 +11,6 @@ from pyro_mcp.boundary.paths import in_workspace
 from pyro_mcp.errors import (
     GuestUnreachableError,
     InvalidInputError,
-    NotAvailableError,
     WorkspaceStateError,
 )
 from pyro_mcp.errors.shells import UnknownShellError
@@ -25,7 +24,7 @@ from pyro_mcp.results.shells import (
     ShellSignalResult,
     ShellWriteResult,
 )
-from pyro_mcp.workspaces import shell_text
+from pyro_mcp.workspaces import secrets, shell_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,33 +54,30 @@ def open_shell(
     secret_env: dict[str, str] | None = None,
 ) -> ShellOpenResult:
     """Start a shell; starts the workspace when it is stopped."""
-    if secret_env:
-        raise NotAvailableError(
-            "Secrets were asked for, and this version has none", hint="Leave them out."
-        )
     _check_size(cols, rows)
     directory = in_workspace("cwd", cwd)
+    variables = secrets.environment(store, workspace_id, secret_env)
     shell_id = uuid.uuid4().hex[:12]
 
     def ask(used: InUse) -> tuple[InUse, ShellRecord]:
         return used, shells.open_shell(
-            used.place.home, shell_id, cwd=directory, env={}, cols=cols, rows=rows
+            used.place.home, shell_id, cwd=directory, env=variables, cols=cols, rows=rows
         )
 
     used, shell = store.asking(workspace_id, ask)
     store.touch(workspace_id)
-    return ShellOpenResult(**_fields(workspace_id, shell), workspace_started=used.started_now)
+    return ShellOpenResult(
+        **_fields(store, workspace_id, shell), workspace_started=used.started_now
+    )
 
 
 def list_shells(store: Store, workspace_id: str) -> ShellList:
     """Those that are not closed; a stopped workspace has none."""
     try:
-        found = _asking(store, workspace_id, shells.list_shells)
+        found = asking(store, workspace_id, shells.list_shells)
     except WorkspaceStateError:
         found = []
-    entries = [
-        ShellListEntry(**_fields(workspace_id, shell), output_bytes=shell.end) for shell in found
-    ]
+    entries = [record(store, workspace_id, shell) for shell in found]
     return ShellList(workspace_id=workspace_id, count=len(entries), shells=entries)
 
 
@@ -102,6 +98,12 @@ def read_shell(
         hint = "Give {} to {} milliseconds, or leave it out.".format(*_WAIT_RANGE_MS)
         _check_whole("wait_for_idle_ms", wait_for_idle_ms, *_WAIT_RANGE_MS, hint)
     most = min(max_chars, protocol.SHELL_WINDOW)
+    redactor = secrets.redactor(store, workspace_id)
+    context = redactor.longest
+    if plain:
+        from pyro_mcp.workspaces import shell_view
+
+        context = max(context, shell_view.CONTEXT_BYTES)
     output = _asking_shell(
         store,
         workspace_id,
@@ -110,23 +112,29 @@ def read_shell(
             home,
             shell_id,
             cursor=cursor,
-            context=0,
-            max_bytes=min(shell_text.bytes_for(most), protocol.SHELL_WINDOW),
+            context=min(context, protocol.SHELL_CONTEXT),
+            max_bytes=min(shell_text.bytes_for(most, redactor), protocol.SHELL_WINDOW),
             max_chars=most,
             wait_idle_ms=wait_for_idle_ms or 0,
         ),
     )
-    found = shell_text.stretch(output, asked_cursor=cursor, max_chars=most)
+    # Secrets may have been added while it waited.
+    redactor = secrets.redactor(store, workspace_id)
+    found = shell_text.stretch(output, redactor, asked_cursor=cursor, max_chars=most)
+    text = found.text
+    if plain:
+        text = shell_view.seen(found.before, text, cols=output.shell.cols, rows=output.shell.rows)
     return ShellReadResult(
-        **_fields(workspace_id, output.shell),
+        **_fields(store, workspace_id, output.shell),
         cursor=found.cursor,
         next_cursor=found.next_cursor,
-        output=found.text,
-        truncated=found.more,
+        output=text[:max_chars],
+        truncated=found.more or len(text) > max_chars,
         plain=plain,
         wait_for_idle_ms=wait_for_idle_ms,
         dropped_bytes=max(found.cursor - cursor, 0),
         wait_timed_out=output.wait_timed_out,
+        redacted=found.redacted,
     )
 
 
@@ -151,7 +159,7 @@ def write_shell(
     )
     store.touch(workspace_id)
     return ShellWriteResult(
-        **_fields(workspace_id, shell), input_length=len(text), append_newline=append_newline
+        **_fields(store, workspace_id, shell), input_length=len(text), append_newline=append_newline
     )
 
 
@@ -167,7 +175,7 @@ def resize_shell(
         lambda home: shells.resize_shell(home, shell_id, cols=cols, rows=rows),
     )
     store.touch(workspace_id)
-    return ShellListEntry(**_fields(workspace_id, shell), output_bytes=shell.end)
+    return record(store, workspace_id, shell)
 
 
 def signal_shell(
@@ -183,7 +191,7 @@ def signal_shell(
         store, workspace_id, shell_id, lambda home: shells.signal_shell(home, shell_id, name)
     )
     store.touch(workspace_id)
-    return ShellSignalResult(**_fields(workspace_id, shell), signal=name)
+    return ShellSignalResult(**_fields(store, workspace_id, shell), signal=name)
 
 
 def close_shell(store: Store, workspace_id: str, shell_id: str) -> ShellCloseResult:
@@ -192,10 +200,10 @@ def close_shell(store: Store, workspace_id: str, shell_id: str) -> ShellCloseRes
         store, workspace_id, shell_id, lambda home: shells.close_shell(home, shell_id)
     )
     store.touch(workspace_id)
-    return ShellCloseResult(**_fields(workspace_id, shell), closed=True)
+    return ShellCloseResult(**_fields(store, workspace_id, shell), closed=True)
 
 
-def _asking(store: Store, workspace_id: str, ask: Callable[[Path], T]) -> T:
+def asking(store: Store, workspace_id: str, ask: Callable[[Path], T]) -> T:
     """One question to a workspace that runs: shells end with the machine, so none is started."""
     store.row(workspace_id)
     place = store.place(workspace_id)
@@ -213,18 +221,29 @@ def _asking(store: Store, workspace_id: str, ask: Callable[[Path], T]) -> T:
     )
 
 
-def _asking_shell(store: Store, workspace_id: str, shell_id: str, ask: Callable[[Path], T]) -> T:
+def check_shell_id(store: Store, workspace_id: str, shell_id: object) -> None:
+    """Raise `UnknownShellError` for what can be no shell's id."""
     if not isinstance(shell_id, str) or not _ID.fullmatch(shell_id):
-        known = [shell.shell_id for shell in _asking(store, workspace_id, shells.list_shells)]
-        raise UnknownShellError(workspace_id, shell_id, known)
-    return _asking(store, workspace_id, ask)
+        known = [shell.shell_id for shell in asking(store, workspace_id, shells.list_shells)]
+        raise UnknownShellError(workspace_id, str(shell_id), known)
 
 
-def _fields(workspace_id: str, shell: ShellRecord) -> dict[str, Any]:
+def record(store: Store, workspace_id: str, shell: ShellRecord) -> ShellListEntry:
+    """A shell as surfaces show it."""
+    return ShellListEntry(**_fields(store, workspace_id, shell), output_bytes=shell.end)
+
+
+def _asking_shell(store: Store, workspace_id: str, shell_id: str, ask: Callable[[Path], T]) -> T:
+    check_shell_id(store, workspace_id, shell_id)
+    return asking(store, workspace_id, ask)
+
+
+def _fields(store: Store, workspace_id: str, shell: ShellRecord) -> dict[str, Any]:
+    cwd, _ = secrets.redactor(store, workspace_id).text(shell.cwd)
     return {
         "workspace_id": workspace_id,
         "shell_id": shell.shell_id,
-        "cwd": shell.cwd,
+        "cwd": cwd,
         "cols": shell.cols,
         "rows": shell.rows,
         "state": "running" if shell.running else "stopped",

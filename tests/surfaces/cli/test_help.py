@@ -69,7 +69,8 @@ def test_both_spellings_of_help_work_everywhere(words: tuple[str, ...]) -> None:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_list_of_commands_says_what_each_says_of_itself(name: str) -> None:
     module, line = COMMANDS[name]
-    command = import_module(f"pyro_mcp.cli.{module}").command
+    module, _, attribute = module.partition(":")
+    command = getattr(import_module(f"pyro_mcp.cli.{module}"), attribute or "command")
 
     assert command.name == name
     assert (command.help or "").split("\n\n")[0] == line
@@ -95,7 +96,7 @@ def test_a_misspelt_command_is_answered_with_those_there_are() -> None:
     finished = run_pyro("rnu")
 
     assert finished.returncode == 2
-    assert b"run, workspace, env, mcp, host, doctor, demo" in finished.stderr
+    assert b"run, workspace, shell, env, mcp, host, doctor, demo" in finished.stderr
     assert len(finished.stderr.splitlines()) == 1
 
 
