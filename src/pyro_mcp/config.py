@@ -21,6 +21,7 @@ OUTPUT_LIMIT_BYTES = 8 * 1024 * 1024
 CACHE_VARIABLE = "PYRO_ENVIRONMENT_CACHE_DIR"
 STATE_VARIABLE = "PYRO_STATE_DIR"
 CATALOGUE_VARIABLE = "PYRO_CATALOGUE"
+DNS_VARIABLE = "PYRO_DNS"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +34,8 @@ class Settings:
     """Machines that run now."""
     catalogue: Path
     """The user's own environments; need not exist."""
+    resolvers: str | None = None
+    """Who is asked for names on behalf of guests, instead of the host's own resolvers."""
 
     @classmethod
     def from_environment(
@@ -53,6 +56,7 @@ class Settings:
             catalogue=_absolute(catalogue)
             if catalogue
             else platformdirs.user_config_path("pyro-mcp") / "environments.toml",
+            resolvers=environ.get(DNS_VARIABLE) or None,
         )
 
 

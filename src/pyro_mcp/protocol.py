@@ -174,6 +174,17 @@ LONGEST_TERMINAL_LINE = 4095
 LARGEST_TERMINAL = 2000
 """Columns and rows."""
 
+GUEST_MAC = bytes.fromhex("020000000002")
+LINK_NETWORK, GUEST_IP, GATEWAY_IP = "192.0.0.0/30", "192.0.0.2", "192.0.0.1"
+"""The guest's link, where it has one: addresses for the ends of a line (RFC 7335), which no network
+that a guest could want to reach has."""
+LINK_NETWORK6, GUEST_IP6, GATEWAY_IP6 = (
+    "fd70:7972:6f00::/64", "fd70:7972:6f00::2", "fd70:7972:6f00::1",
+)  # fmt: skip
+LINK_PREFIX, LINK_PREFIX6 = 30, 64
+MTU = 65000
+"""Of the guest's link: large frames are what makes it fast."""
+
 REQUEST = 1
 STDIN = 2
 SIGNAL = 3

@@ -26,8 +26,14 @@ class GuestSpec(NamedTuple):
     """Read-only ext4: the baseline of the workspace."""
     inspect: bool = False
     """Nothing is changed: the data disk is read-only too, and no command runs."""
+    network: bool = False
+    """The guest gets one interface."""
     output_disk: Path | None = None
     """Read-write: where an inspecting guest puts an image that it makes."""
+
+
+WIRE = 4
+"""The descriptor of the kernel process that carries the frames of the guest's interface."""
 
 
 class Exposed(NamedTuple):

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from pyro_mcp.engines.base import Availability, Exposed, GuestSpec, LaunchPlan
+from pyro_mcp import protocol
+from pyro_mcp.engines.base import WIRE, Availability, Exposed, GuestSpec, LaunchPlan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,8 +84,10 @@ class UmlEngine:
                 *_KERNEL_OPTIONS,
                 *disks,
                 f"virtio_uml.device={_VSOCK}:{_VIRTIO_ID_VSOCK}",
+                *([_interface()] if spec.network else []),
                 *_INIT,
                 *(["inspect"] if spec.inspect else []),
+                *(["network"] if spec.network else []),
             ],
             # The kernel panics without a writable HOME; its memory file goes to TMPDIR.
             environment={"HOME": "/tmp", "TMPDIR": "/tmp"},
@@ -96,6 +99,13 @@ class UmlEngine:
             vcpu_count=1,
             one_cpu=True,
         )
+
+
+def _interface() -> str:
+    # One system call a frame (vec=0): frames are large, and a vector of them is more memory than
+    # a small guest has.
+    mac = protocol.GUEST_MAC.hex(":")
+    return f"vec0:transport=fd,fd={WIRE},vec=0,mtu={protocol.MTU},mac={mac}"
 
 
 def _scratch_bytes(mem_mib: int) -> int:

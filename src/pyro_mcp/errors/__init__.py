@@ -32,6 +32,7 @@ PyroError
 ├── GuestRefusedError, also RuntimeError          the guest agent refused or failed a request
 ├── ProtocolVersionError, also RuntimeError       host and guest speak different versions
 ├── NoEngineError, also RuntimeError              nothing on this host can run a guest
+├── NetworkError, also RuntimeError               this host gives a guest no network
 ├── NotAvailableError, also RuntimeError          this version or host cannot give what is asked
 ├── MachineLimitError, also RuntimeError          as many machines as the caller allowed
 ├── HostMemoryError, also RuntimeError            less free memory than the machine may use
@@ -68,6 +69,7 @@ from pyro_mcp.errors.host import CacheCorruptError as CacheCorruptError
 from pyro_mcp.errors.host import DiskSpaceError as DiskSpaceError
 from pyro_mcp.errors.host import HostMemoryError as HostMemoryError
 from pyro_mcp.errors.host import ListenError as ListenError
+from pyro_mcp.errors.host import NetworkError as NetworkError
 from pyro_mcp.errors.host import NoEngineError as NoEngineError
 from pyro_mcp.errors.host import OutputExistsError as OutputExistsError
 from pyro_mcp.errors.host import OutputWriteError as OutputWriteError

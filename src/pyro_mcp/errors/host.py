@@ -6,6 +6,19 @@ from pathlib import Path
 from pyro_mcp.errors.base import PyroError
 
 
+class NetworkError(PyroError, RuntimeError):
+    """A guest was to have a network, and this host does not give it one; nothing was booted."""
+
+    code = "network_unavailable"
+
+    def __init__(self, why: str) -> None:
+        super().__init__(
+            f"This host gives no network to guests: {why}.",
+            hint="'pyro doctor' says what is missing; without a network "
+            "(network_policy 'off') guests run.",
+        )
+
+
 class NoEngineError(PyroError, RuntimeError):
     """No engine can run a guest on this host."""
 

@@ -13,6 +13,8 @@ from pyro_mcp.guest.plain_json import encode
 
 INSPECT = "inspect" in sys.argv[1:]
 """Asked for on the kernel's command line: look at the disks, change nothing."""
+NETWORK = "network" in sys.argv[1:]
+"""The host gave an interface."""
 _BACKLOG = 128
 _READY_SECONDS = 10.0
 
@@ -25,7 +27,7 @@ def main() -> None:
         # Imported while the host acts on that.
         from pyro_mcp.guest.service import serve
 
-        serve(listener, log=say, inspect=INSPECT)
+        serve(listener, log=say, inspect=INSPECT, network=NETWORK)
     except BaseException as error:  # noqa: BLE001 - PID 1 has nobody above it
         say(f"fatal: {_describe(error)}")
     finally:

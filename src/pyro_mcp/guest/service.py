@@ -28,13 +28,17 @@ _SIOCSIFFLAGS = 0x8914
 _IFF_UP_RUNNING = 0x41
 
 
-def serve(listener: _socket.socket, *, log: Callable[[str], None], inspect: bool) -> None:
+def serve(
+    listener: _socket.socket, *, log: Callable[[str], None], inspect: bool, network: bool
+) -> None:
     """Finish what the host need not wait for, then answer it, for ever.
 
-    `inspect`: nothing is changed, and no command can run.
+    `inspect`: nothing is changed, and no command can run; `network`: there is an interface.
     """
     if not inspect:
         mounts.furnish()
+    if network:
+        _bring_up_network(log)
     system.limit_open_files(*limits.OPEN_FILES)
     ground = Ground(mounts.ROOT, mounts.SCRATCH, limits.group_commands(mounts.CONTROL_GROUPS))
     terminals = -1
@@ -96,6 +100,15 @@ def _listen_relay(port: int) -> _socket.socket:
         listener.close()
         raise
     return listener
+
+
+def _bring_up_network(log: Callable[[str], None]) -> None:
+    from pyro_mcp.guest import network  # few guests have one
+
+    try:
+        network.bring_up()
+    except OSError as error:
+        log(f"no network: {error}")
 
 
 def _bring_up_loopback() -> None:

@@ -20,6 +20,7 @@ SYSCALLS = {
     "rt_sigreturn": 15,
     "pread64": 17,
     "pwrite64": 18,
+    "readv": 19,
     "writev": 20,
     "madvise": 28,
     "dup2": 33,

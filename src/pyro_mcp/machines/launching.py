@@ -6,12 +6,13 @@ import contextlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pyro_mcp.engines.base import GuestSpec
-from pyro_mcp.errors import GuestLostError, GuestStartError, NoEngineError
+from pyro_mcp.errors import GuestLostError, GuestStartError, NetworkError, NoEngineError
 from pyro_mcp.jail import limits
 from pyro_mcp.jail.bubblewrap import confine
 from pyro_mcp.jail.seccomp import program
 from pyro_mcp.machines import channel
 from pyro_mcp.machines.choose import find_tools
+from pyro_mcp.machines.monitor.status import NO_NETWORK
 from pyro_mcp.machines.monitor_process import MonitorProcess
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ class Boot(NamedTuple):
     inspect: bool = False
     """See `GuestSpec`."""
     output_disk: Path | None = None
+    network: dict[str, Any] | None = None
+    """Its way out, as `network.way.plan` describes it."""
 
 
 class Started(NamedTuple):
@@ -63,6 +66,7 @@ def boot(request: Boot, images: Images, engine: Engine, *, lock: int) -> Started
     Raises:
         ToolMissingError: A program that the jail needs is not installed.
         NoEngineError: This host does not let a jail be made.
+        NetworkError: This host gives the guest no network; none was booted.
         GuestStartError: The guest did not come up.
     """
     tools = find_tools()
@@ -79,6 +83,7 @@ def boot(request: Boot, images: Images, engine: Engine, *, lock: int) -> Started
             seed_image=request.seed_image,
             inspect=request.inspect,
             output_disk=request.output_disk,
+            network=request.network is not None,
         )
     )
     vsock = (str(request.home / channel.VSOCK_SOCKET), plan.vsock_socket, True)
@@ -110,6 +115,7 @@ def boot(request: Boot, images: Images, engine: Engine, *, lock: int) -> Started
         "owner_pid": request.owner_pid,
         "kept": request.kept,
         "life_seconds": request.life_seconds,
+        "network": request.network,
         "idle_file": None if request.idle_file is None else str(request.idle_file),
     }
     monitor = MonitorProcess.start(launch, directory=request.home, lock=lock)
@@ -131,10 +137,13 @@ def _start_error(event: dict[str, Any] | None, engine: str, home: Path) -> Excep
     if event is None:
         return GuestStartError("its monitor ended without a word", console=_log_tail(home))
     console = str(event.get("console", ""))
+    reason = str(event.get("reason"))
+    if reason.startswith(NO_NETWORK):
+        return NetworkError(reason.removeprefix(NO_NETWORK))
     for line in console.splitlines():
         if line.startswith(("bwrap:", "setarch:", "pyro: cannot start the jail")):
             return NoEngineError([f"{engine}: the jail cannot be made ({line})"])
-    return GuestStartError(str(event.get("reason")), console=console)
+    return GuestStartError(reason, console=console)
 
 
 def _log_tail(home: Path) -> str:

@@ -48,6 +48,7 @@ class Machine:
         self._lock = -1
         self._monitor: MonitorProcess | None = None
         self._plan: LaunchPlan | None = None
+        self._network: dict[str, Any] | None = None
 
     @classmethod
     def create(cls, settings: Settings, spec: MachineSpec, images: Images, engine: Engine) -> Self:
@@ -60,6 +61,10 @@ class Machine:
         machine._owned.callback(directory.remove, home)
         machine._owned.callback(machine.kill)
         machine._lock = lock
+        if spec.network:
+            from pyro_mcp.network import way  # most machines have none
+
+            machine._network = way.plan(spec.policy(), resolvers=settings.resolvers)
         machine.cpu = cpu
         try:
             copy_sparse(images.blank_disk, home / _DATA_DISK)
@@ -105,6 +110,7 @@ class Machine:
                 owner_pid=os.getpid(),
                 kept=False,
                 life_seconds=life_seconds,
+                network=self._network,
             ),
             self.images,
             self.engine,

@@ -13,7 +13,6 @@ from pyro_mcp.errors import (
     MachineLimitError,
     MachineStateError,
     NoEngineError,
-    NotAvailableError,
     ToolMissingError,
     UnknownMachineError,
 )
@@ -138,11 +137,6 @@ class Registry:
     def create(self, spec: MachineSpec, *, progress: Progress = _quiet) -> Vm:
         """Make a machine; nothing runs yet. Builds the environment if it is not installed."""
         spec.check()
-        if spec.network:
-            raise NotAvailableError(
-                "network=True was asked for, and this version has no guest network",
-                hint="Leave it out; files can be brought in with the command's standard input.",
-            )
         self._check_room()
         engine = self._engine(spec)
         if engine is None:

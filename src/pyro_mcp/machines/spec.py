@@ -10,6 +10,8 @@ from pyro_mcp.errors import HostMemoryError, InvalidInputError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from pyro_mcp.network.policy import Policy
+
 
 class Images(NamedTuple):
     """The files a machine is made from; all are read-only and shared."""
@@ -31,6 +33,21 @@ class MachineSpec(NamedTuple):
     ttl_seconds: int
     network: bool
     allow_host_compat: bool
+    network_allow: tuple[str, ...] = ()
+    """Of what it may reach, only this; see `network.policy`."""
+    network_private: tuple[str, ...] = ()
+    """Of what is closed otherwise, also this."""
+
+    def policy(self) -> Policy:
+        """What it may reach.
+
+        Raises:
+            InvalidInputError: An entry that cannot be used.
+        """
+        from pyro_mcp.network import policy  # most machines have none
+
+        mode = policy.EGRESS if self.network else policy.OFF
+        return policy.parse(mode, self.network_allow, self.network_private)
 
     def check(self) -> None:
         """Refuse what is outside the limits.
@@ -46,6 +63,8 @@ class MachineSpec(NamedTuple):
         check_range("vcpu_count", self.vcpu_count, *config.VCPU_RANGE)
         check_range("mem_mib", self.mem_mib, *config.MEM_MIB_RANGE)
         check_range("ttl_seconds", self.ttl_seconds, *config.TTL_SECONDS_RANGE)
+        if self.network or self.network_allow or self.network_private:
+            self.policy()
         check_memory(self.mem_mib)
 
 

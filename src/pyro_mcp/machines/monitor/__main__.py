@@ -27,8 +27,15 @@ def main() -> None:
         os._exit(0)
 
     from pyro_mcp.machines.monitor.jailed import Jailed
+    from pyro_mcp.machines.monitor.uplink import NoNetworkError
 
-    jailed = Jailed.start(launch)
+    try:
+        jailed = Jailed.start(launch)
+    except NoNetworkError as error:
+        from pyro_mcp.machines.monitor.status import NO_NETWORK, Status
+
+        Status(1).failed(f"{NO_NETWORK}{error}", "")
+        os._exit(1)
     import resource
 
     # A guest's memory is mapped here, and what is said to it passes through: none of it may become

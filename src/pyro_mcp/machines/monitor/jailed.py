@@ -11,6 +11,7 @@ import os
 
 from pyro_mcp.machines.monitor.console import Console
 from pyro_mcp.machines.monitor.launch import start_jail
+from pyro_mcp.machines.monitor.uplink import Uplink
 
 TYPE_CHECKING = False  # typing costs more than the rest of this module
 if TYPE_CHECKING:
@@ -24,19 +25,29 @@ _KILL = 9
 class Jailed:
     """The jail's process, its console, and the socket to which its kernel will connect."""
 
-    def __init__(self, console: Console, vsock: _socket.socket, pid: int) -> None:
+    def __init__(
+        self, console: Console, vsock: _socket.socket, uplink: Uplink | None, pid: int
+    ) -> None:
         self.console = console
         self.vsock = vsock
         """Bound and listening; who takes it over detaches its descriptor."""
+        self.uplink = uplink
+        """The machine's way out, if it has one."""
         self.pid = pid
         """0 once the process has been reaped."""
 
     @classmethod
     def start(cls, launch: dict[str, Any]) -> Self:
-        """Start the jail that `launch` describes; the working directory is the machine's."""
+        """Start the jail that `launch` describes; the working directory is the machine's.
+
+        Raises:
+            NoNetworkError: The host does not give it the network it should have.
+        """
+        uid = launch["uid"]
+        # First: where there is no network, no guest boots.
+        uplink = Uplink.start(launch["network"], uid) if launch["network"] else None
         console = Console(CONSOLE_LOG)
         vsock = listen(VSOCK_SOCKET)
-        uid = launch["uid"]
         if uid is not None:
             os.chown(VSOCK_SOCKET, uid, uid)
             for path in launch["owned_files"]:
@@ -49,9 +60,12 @@ class Jailed:
             uid=uid,
             cpu=launch["cpu"],
             console=console.writer,
+            wire=uplink.wire if uplink is not None else None,
         )
         console.started()
-        return cls(console, vsock, pid)
+        if uplink is not None:
+            uplink.handed_on()
+        return cls(console, vsock, uplink, pid)
 
     def kill(self) -> None:
         """Begin to end it: bubblewrap takes its whole tree along."""
@@ -65,6 +79,11 @@ class Jailed:
         if pid:
             os.kill(pid, _KILL)
             os.waitpid(pid, 0)
+
+    def cut_off(self) -> None:
+        """End the machine's way out; may be called twice."""
+        if self.uplink is not None:
+            self.uplink.close()
 
 
 def listen(name: str) -> _socket.socket:

@@ -14,7 +14,7 @@ TYPE_CHECKING = False  # typing costs more than the rest of this module
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_FILTER = 3
+_FILTER, _WIRE = 3, 4
 
 
 def start_jail(
@@ -26,12 +26,14 @@ def start_jail(
     uid: int | None,
     cpu: int | None,
     console: int,
+    wire: int | None,
 ) -> int:
     """Start the jail described by `argv` and return the pid of its outermost process.
 
     `sources` are the host paths behind the placeholders of `argv`; `limits` are RLIMIT names and
     values; `uid` is the unprivileged host uid to run under (None: ours); `cpu` the one host CPU
-    for the whole tree; its output goes to the descriptor `console`.
+    for the whole tree; its output goes to the descriptor `console`; its descriptor 4
+    is `wire`, if there is one.
     """
     filter_file = os.memfd_create("seccomp", os.MFD_CLOEXEC)
     try:
@@ -39,7 +41,16 @@ def start_jail(
         os.lseek(filter_file, 0, os.SEEK_SET)
         pid = os.fork()
         if pid == 0:
-            _become(argv, sources, filter_file, limits=limits, uid=uid, cpu=cpu, console=console)
+            _become(
+                argv,
+                sources,
+                filter_file,
+                limits=limits,
+                uid=uid,
+                cpu=cpu,
+                console=console,
+                wire=wire,
+            )
         return pid
     finally:
         os.close(filter_file)
@@ -54,6 +65,7 @@ def _become(
     uid: int | None,
     cpu: int | None,
     console: int,
+    wire: int | None,
 ) -> None:
     """Turn this forked child into the jail; never returns."""
     try:
@@ -68,12 +80,16 @@ def _become(
         os.dup2(null, 0)
         os.dup2(console, 1)
         os.dup2(console, 2)
-        # Nothing but the filter may cross: bubblewrap hands on whatever it inherits.
+        # Nothing but these may cross: bubblewrap hands on whatever it inherits.
         os.dup2(filter_file, _FILTER)
-        for descriptor in range(_FILTER + 1):
+        last = _FILTER
+        if wire is not None:
+            os.dup2(wire, _WIRE)
+            last = _WIRE
+        for descriptor in range(last + 1):
             # A descriptor that had its number already was not duplicated, and would close.
             os.set_inheritable(descriptor, True)
-        os.closerange(_FILTER + 1, os.sysconf("SC_OPEN_MAX"))
+        os.closerange(last + 1, os.sysconf("SC_OPEN_MAX"))
         if cpu is not None:
             os.sched_setaffinity(0, {cpu})
         places = dict(sources)

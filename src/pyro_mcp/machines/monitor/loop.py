@@ -60,6 +60,7 @@ class Monitor:
         with self._owned:
             self._owned.callback(self._selector.close)
             self._owned.callback(console.close)
+            self._owned.callback(self._jailed.cut_off)
             self._owned.callback(self._jailed.reap)
             self._watch_signals()
             self._watch_owner()

@@ -13,6 +13,9 @@ import contextlib
 import json
 import os
 
+NO_NETWORK = "network: "
+"""How the reason begins when the host gives no network."""
+
 
 class Status:
     """The writing end of the pipe."""

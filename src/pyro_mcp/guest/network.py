@@ -1,0 +1,88 @@
+"""The guest's one interface, where the host gave it one; all about it is fixed (see `protocol`)."""
+
+from __future__ import annotations
+
+import _socket
+import fcntl
+import os
+
+from pyro_mcp import protocol
+from pyro_mcp.guest import mounts, system
+
+_DRIVERS_NAME, _NAME = b"vec0", b"eth0"
+# From netdevice(7), and linux/ipv6_route.h.
+_ADD_ROUTE = 0x890B
+_SET_FLAGS, _SET_ADDRESS, _SET_NETMASK = 0x8914, 0x8916, 0x891C
+_SET_MTU, _SET_NAME, _GET_INDEX = 0x8922, 0x8923, 0x8933
+_UP_RUNNING, _UP = 0x41, 0x01
+_ROUTE_UP_GATEWAY = 0x3
+_NAME_BYTES = 16
+_CONF6 = "/proc/sys/net/ipv6/conf/eth0"
+_RESOLV_CONF = f"# the resolver of this guest's host\nnameserver {protocol.GATEWAY_IP}\n"
+
+
+def bring_up() -> None:
+    """Give the interface its name and addresses, and programs the resolver. Raises `OSError`."""
+    ip4 = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM)
+    _ioctl(ip4, _SET_NAME, _DRIVERS_NAME, _NAME.ljust(_NAME_BYTES, b"\0"))
+    _ioctl(ip4, _SET_MTU, _NAME, protocol.MTU.to_bytes(4, "little"))
+    _ioctl(ip4, _SET_ADDRESS, _NAME, _address(protocol.GUEST_IP))
+    mask = (0xFFFFFFFF << 32 - protocol.LINK_PREFIX & 0xFFFFFFFF).to_bytes(4, "big")
+    _ioctl(ip4, _SET_NETMASK, _NAME, _address(_socket.inet_ntoa(mask)))
+    for name, value in (("accept_dad", "0"), ("accept_ra", "0"), ("router_solicitations", "0")):
+        _write(f"{_CONF6}/{name}", value)
+    _ioctl(ip4, _SET_FLAGS, _NAME, _UP_RUNNING.to_bytes(2, "little"))
+    anywhere = _address("0.0.0.0")
+    route = bytes(8) + anywhere + _address(protocol.GATEWAY_IP) + anywhere
+    fcntl.ioctl(ip4.fileno(), _ADD_ROUTE, (route + b"\x03\0").ljust(120, b"\0"))
+    index = _ioctl(ip4, _GET_INDEX, _NAME, b"")[_NAME_BYTES : _NAME_BYTES + 4]
+    ip4.close()
+    try:
+        _bring_up_ip6(index)
+    except OSError:
+        pass
+    _offer_resolver()
+
+
+def _bring_up_ip6(index: bytes) -> None:
+    ip6 = _socket.socket(_socket.AF_INET6, _socket.SOCK_DGRAM)
+    own = _socket.inet_pton(_socket.AF_INET6, protocol.GUEST_IP6)
+    gateway = _socket.inet_pton(_socket.AF_INET6, protocol.GATEWAY_IP6)
+    prefix = protocol.LINK_PREFIX6.to_bytes(4, "little")
+    fcntl.ioctl(ip6.fileno(), _SET_ADDRESS, own + prefix + index)
+    # struct in6_rtmsg: destination, source, gateway, type, two lengths, metric, a gap, info, flags,
+    # index
+    route = bytes(32) + gateway + bytes(8) + (1).to_bytes(4, "little") + bytes(4 + 8)
+    fcntl.ioctl(ip6.fileno(), _ADD_ROUTE, route + _ROUTE_UP_GATEWAY.to_bytes(4, "little") + index)
+    ip6.close()
+
+
+def _offer_resolver() -> None:
+    """Lay our file over the environment's: it is gone with the machine, and no change of its disk."""
+    source, target = f"{mounts.SCRATCH}/resolv.conf", f"{mounts.ROOT}/etc/resolv.conf"
+    _write(source, _RESOLV_CONF)
+    os.chmod(source, 0o644)  # noqa: PTH101 - pathlib costs start-up time
+    if os.path.islink(target):  # noqa: PTH114 - it would lead out of the root
+        os.unlink(target)  # noqa: PTH108
+    os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))
+    system.mount(source, target, None, system.MS_BIND)
+
+
+def _ioctl(sock: _socket.socket, request: int, name: bytes, value: bytes) -> bytes:
+    return fcntl.ioctl(
+        sock.fileno(), request, name.ljust(_NAME_BYTES, b"\0") + value.ljust(24, b"\0")
+    )
+
+
+def _address(text: str) -> bytes:
+    """A `struct sockaddr_in`."""
+    return _socket.AF_INET.to_bytes(2, "little") + bytes(2) + _socket.inet_aton(text) + bytes(8)
+
+
+def _write(path: str, content: str) -> None:
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+    except FileNotFoundError:
+        return  # of /proc/sys: a kernel without IPv6
+    os.write(descriptor, content.encode())
+    os.close(descriptor)

@@ -1,0 +1,67 @@
+"""A guest's way out, as the data from which the monitor makes it."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pyro_mcp.errors import BrokenInstallError, InvalidInputError
+
+if TYPE_CHECKING:
+    from pyro_mcp.network.policy import Policy
+
+_RESOLV_CONF = Path("/etc/resolv.conf")
+_DNS_PORT = 53
+
+
+def plan(policy: Policy, *, resolvers: str | None) -> dict[str, Any] | None:
+    """What the gateway needs to know; None where there is nothing to reach.
+
+    `resolvers` replaces what the host's /etc/resolv.conf names: addresses with spaces between
+    them, each with an optional port (`127.0.0.1:5353`, `[::1]:53`).
+
+    Raises:
+        InvalidInputError: `resolvers` names no address.
+        BrokenInstallError: The DNS library is not there.
+    """
+    if not policy.outbound:
+        return None
+    found = importlib.util.find_spec("dns")
+    if found is None or found.origin is None:
+        raise BrokenInstallError(ModuleNotFoundError("No module named 'dns' (dnspython)"))
+    return {
+        "policy": policy.to_wire(),
+        "resolvers": _servers(resolvers) if resolvers else _of_the_host(),
+        "packages": str(Path(found.origin).parents[1]),
+    }
+
+
+def _of_the_host() -> list[tuple[str, int]]:
+    try:
+        lines = _RESOLV_CONF.read_text(errors="replace").splitlines()
+    except OSError:
+        return []
+    words = [line.split() for line in lines]
+    return [(w[1].partition("%")[0], _DNS_PORT) for w in words if w[:1] == ["nameserver"] and w[1:]]
+
+
+def _servers(text: str) -> list[tuple[str, int]]:
+    import ipaddress
+
+    servers = []
+    for word in text.split():
+        host, port = word, str(_DNS_PORT)
+        if word.startswith("["):
+            host, _, rest = word[1:].partition("]")
+            port = rest.removeprefix(":") or port
+        elif word.count(":") == 1:
+            host, _, port = word.partition(":")
+        try:
+            servers.append((str(ipaddress.ip_address(host)), int(port)))
+        except ValueError:
+            raise InvalidInputError(
+                "PYRO_DNS", f"has the entry {word!r}",
+                hint="Give addresses of resolvers, such as '192.0.2.53 [2001:db8::53]:5353'.",
+            ) from None  # fmt: skip
+    return servers
