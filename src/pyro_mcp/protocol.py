@@ -182,6 +182,8 @@ LINK_NETWORK6, GUEST_IP6, GATEWAY_IP6 = (
     "fd70:7972:6f00::/64", "fd70:7972:6f00::2", "fd70:7972:6f00::1",
 )  # fmt: skip
 LINK_PREFIX, LINK_PREFIX6 = 30, 64
+LINK = "link0"
+"""The link's far end, in a namespace of its own on the host."""
 MTU = 65000
 """Of the guest's link: large frames are what makes it fast."""
 

@@ -57,6 +57,20 @@ id_only = click.option("--id-only", is_flag=True, help="Print the id and nothing
 
 network = click.option("--network", is_flag=True, help="Give the computer outbound network.")
 
+network_allow = click.option(
+    "--network-allow", metavar="TARGET[:PORT]", multiple=True,
+    help="Only this of the network: a name, *.name, address or range; may be repeated.",
+)  # fmt: skip
+
+network_private = click.option(
+    "--network-private", metavar="RANGE", multiple=True,
+    help="Address or range of a private network to open; may be repeated.",
+)  # fmt: skip
+
+learn = click.option(
+    "--learn", is_flag=True, help="Print the smallest allow list for what it asked for."
+)
+
 
 class GuestCommand(click.Command):
     """A command whose words after `--` are the guest's, untouched; options end there.

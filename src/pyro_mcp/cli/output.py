@@ -151,6 +151,17 @@ def also(tag: str, result: dict[str, Any], *, skipped: Sequence[str] = ()) -> No
         note(f"[{tag}] left out: {len(skipped) - _SKIPPED_SHOWN} more; --json lists them")
 
 
+def network(tag: str, result: dict[str, Any], *, learn: bool) -> None:
+    """What a command was refused, and on request the allow list that it would need."""
+    if result["network_denied"]:
+        note(said(tag, {"network_denied": result["network_denied"]}))
+        for one in result["network_denied_to"]:
+            note(f"  {one['message']}")
+    if learn:
+        for entry in result["network_learned"]:
+            note(f"--network-allow {entry}")
+
+
 def how_it_ended(tag: str, result: dict[str, Any], *, timeout_seconds: int, hint: str) -> None:
     """Say of a command what its exit status alone does not."""
     if result["timed_out"]:

@@ -26,6 +26,9 @@ _HOST_COMPAT = "host_compat"
     help="Limit for the computer's whole life, {} to {}.".format(*config.TTL_SECONDS_RANGE),
 )  # fmt: skip
 @options.network
+@options.network_allow
+@options.network_private
+@options.learn
 @click.option(
     "--allow-host-compat",
     is_flag=True,
@@ -41,6 +44,9 @@ def command(
     timeout_seconds: int,
     ttl_seconds: int,
     network: bool,
+    network_allow: tuple[str, ...],
+    network_private: tuple[str, ...],
+    learn: bool,
     allow_host_compat: bool,
     pass_stdin: bool,
     as_json: bool,
@@ -79,6 +85,8 @@ def command(
             timeout_seconds=timeout_seconds,
             ttl_seconds=ttl_seconds,
             network=network,
+            network_allow=network_allow,
+            network_private=network_private,
             allow_host_compat=allow_host_compat,
             stdin=options.read_stdin() if pass_stdin else None,
             on_output=None if as_json else output.pass_on,
@@ -91,6 +99,7 @@ def command(
         output.json_object(result)
     else:
         _sum_up(result, timeout_seconds)
+        output.network("run", result, learn=learn)
     return int(result["exit_code"])
 
 

@@ -18,7 +18,7 @@ COMMANDS = {
     "exec": ("workspace_exec", "Run a command in a workspace."),
     "list": ("workspace:list_command", "Show every workspace, the one last used first."),
     "status": ("workspace:status", "Show one workspace."),
-    "update": ("workspace:update", "Change name, labels and time to live."),
+    "update": ("workspace:update", "Change name, labels, time to live and network."),
     "logs": ("workspace:logs", "Show the commands a workspace ran, and their output."),
     "shell": ("shell", "Use terminals in a workspace."),
     "file": ("workspace_files", "Look at and change the files of a workspace."),
@@ -35,6 +35,7 @@ COMMANDS = {
     "fork": ("snapshot:fork", "Make a new workspace from one that exists."),
     "secret": ("secret", "Set and delete private values of a workspace."),
     "disk": ("workspace_disk", "Look at the disk of a stopped workspace."),
+    "network": ("workspace_network", "Look at what a workspace reached and tried to reach."),
     "stop": ("workspace:stop", "Stop a workspace; its disk, snapshots and history stay."),
     "start": ("workspace:start", "Start a stopped workspace."),
     "delete": ("workspace:delete", "Remove a workspace and everything of it."),
@@ -61,6 +62,8 @@ def command() -> None:
     "--network-policy", type=click.Choice(_POLICIES), default="off", show_default=True,
     help="What of the network it reaches.",
 )  # fmt: skip
+@options.network_allow
+@options.network_private
 @click.option(
     "--allow-host-compat", is_flag=True,
     help="Accepted; a workspace always runs in a guest.",
@@ -93,6 +96,8 @@ def create(
     mem_mib: int,
     ttl_seconds: int,
     network_policy: str,
+    network_allow: tuple[str, ...],
+    network_private: tuple[str, ...],
     allow_host_compat: bool,
     seed_path: str | None,
     seed_exclude: tuple[str, ...],
@@ -125,6 +130,8 @@ def create(
             mem_mib=mem_mib,
             ttl_seconds=ttl_seconds,
             network_policy=network_policy,
+            network_allow=network_allow,
+            network_private=network_private,
             allow_host_compat=allow_host_compat,
             secrets=given,
             seed_path=seed_path,
@@ -181,6 +188,15 @@ def status(workspace_id: str, as_json: bool) -> None:
     "--ttl-seconds", metavar="TTL_SECONDS", type=int,
     help="Seconds without use, from now, until it is stopped; 0 for never.",
 )  # fmt: skip
+@click.option(
+    "--network-policy", type=click.Choice(_POLICIES), help="What of the network it reaches."
+)
+@options.network_allow
+@options.network_private
+@click.option(
+    "--clear-network-allow", is_flag=True, help="Take the list away: everything egress reaches."
+)
+@click.option("--clear-network-private", is_flag=True, help="Open no private range any more.")
 @options.as_json
 def update(
     workspace_id: str,
@@ -189,12 +205,20 @@ def update(
     labels: tuple[str, ...],
     clear_labels: tuple[str, ...],
     ttl_seconds: int | None,
+    network_policy: str | None,
+    network_allow: tuple[str, ...],
+    network_private: tuple[str, ...],
+    clear_network_allow: bool,
+    clear_network_private: bool,
     as_json: bool,
 ) -> None:
-    """Change name, labels and time to live.
+    """Change name, labels, time to live and network.
 
-    Labels that are not named stay as they are.
+    Labels that are not named stay as they are. A network policy is in force at once; its lists
+    replace those there were.
     """
+    options.together(network_allow=network_allow, clear_network_allow=clear_network_allow)
+    options.together(network_private=network_private, clear_network_private=clear_network_private)
     from pyro_mcp.sdk.pyro import Pyro
 
     updated = Pyro().update_workspace(
@@ -204,6 +228,9 @@ def update(
         labels=options.pairs("--label", labels),
         clear_labels=list(clear_labels),
         ttl_seconds=ttl_seconds,
+        network_policy=network_policy,
+        network_allow=network_allow if network_allow or clear_network_allow else None,
+        network_private=network_private if network_private or clear_network_private else None,
     )
     output.result(updated, as_json=as_json)
 

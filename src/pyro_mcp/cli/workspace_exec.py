@@ -26,6 +26,7 @@ _TAG = "workspace-exec"
 )  # fmt: skip
 @secret.secret_env
 @options.stdin
+@options.learn
 @options.as_json
 def command(
     workspace_id: str,
@@ -35,6 +36,7 @@ def command(
     env: tuple[str, ...],
     secret_env: tuple[str, ...],
     pass_stdin: bool,
+    learn: bool,
     as_json: bool,
 ) -> int:
     """Run a command in a workspace.
@@ -71,4 +73,5 @@ def command(
     )  # fmt: skip
     shown = ("workspace_id", "sequence", "cwd", "execution_mode", "exit_code", "duration_ms")
     output.note(output.said(_TAG, {key: result[key] for key in shown}))
+    output.network(_TAG, result, learn=learn)
     return int(result["exit_code"])

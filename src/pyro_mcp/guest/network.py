@@ -37,9 +37,9 @@ def bring_up() -> None:
     fcntl.ioctl(ip4.fileno(), _ADD_ROUTE, (route + b"\x03\0").ljust(120, b"\0"))
     index = _ioctl(ip4, _GET_INDEX, _NAME, b"")[_NAME_BYTES : _NAME_BYTES + 4]
     ip4.close()
-    try:
+    try:  # noqa: SIM105 - contextlib costs start-up time
         _bring_up_ip6(index)
-    except OSError:
+    except OSError:  # a kernel without it
         pass
     _offer_resolver()
 
@@ -58,7 +58,7 @@ def _bring_up_ip6(index: bytes) -> None:
 
 
 def _offer_resolver() -> None:
-    """Lay our file over the environment's: it is gone with the machine, and no change of its disk."""
+    """Lay our file over the environment's: gone with the machine, and no change of its disk."""
     source, target = f"{mounts.SCRATCH}/resolv.conf", f"{mounts.ROOT}/etc/resolv.conf"
     _write(source, _RESOLV_CONF)
     os.chmod(source, 0o644)  # noqa: PTH101 - pathlib costs start-up time

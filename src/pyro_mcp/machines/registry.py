@@ -7,8 +7,10 @@ import threading
 import time
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
+from pyro_mcp import protocol
 from pyro_mcp.config import OUTPUT_LIMIT_BYTES
 from pyro_mcp.errors import (
+    GuestLostError,
     MachineExpiredError,
     MachineLimitError,
     MachineStateError,
@@ -19,7 +21,9 @@ from pyro_mcp.errors import (
 from pyro_mcp.machines.choose import choose_engine, find_tools
 from pyro_mcp.machines.machine import Machine
 from pyro_mcp.machines.spec import MachineSpec, check_command, check_timeout
-from pyro_mcp.results.vms import NetworkOff, Reaped, Vm, VmDeleted, VmExecResult
+from pyro_mcp.results.commands import Tried, tried_nothing
+from pyro_mcp.results.network import NetworkOff, NetworkOn
+from pyro_mcp.results.vms import Reaped, Vm, VmDeleted, VmExecResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,6 +75,10 @@ class _Record:
         return self.machine.engine.isolation if self.machine else NO_ISOLATION
 
     @property
+    def network(self) -> bool:
+        return self.spec.network and self.machine is not None
+
+    @property
     def engine(self) -> str | None:
         return self.machine.engine.name if self.machine else None
 
@@ -94,10 +102,10 @@ class _Record:
             created_at=self.created_at,
             expires_at=self.expires_at,
             state=self.state,
-            network_enabled=False,
+            network_enabled=self.network,
             allow_host_compat=spec.allow_host_compat,
-            guest_ip=None,
-            tap_name=None,
+            guest_ip=protocol.GUEST_IP if self.network else None,
+            tap_name=protocol.LINK if self.network else None,
             execution_mode=self.execution_mode,
             engine=self.engine,
             isolation=self.isolation,
@@ -193,6 +201,7 @@ class Registry:
                 output_limit=limit,
                 cancel=cancel,
             )
+            tried = _tried(record)
         finally:
             cleanup = self._delete(record, "post_exec_cleanup")
         return VmExecResult(
@@ -207,6 +216,7 @@ class Registry:
             isolation=record.isolation,
             vcpu_count=record.spec.vcpu_count,
             vcpu_count_given=record.machine.vcpu_count if record.machine else 1,
+            **tried,
         )
 
     def stop(self, vm_id: str) -> Vm:
@@ -234,10 +244,24 @@ class Registry:
         """What can be said of it now."""
         return self._find(vm_id).look()
 
-    def network_info(self, vm_id: str) -> NetworkOff:
-        """How it is connected: not at all."""
+    def network_info(self, vm_id: str) -> NetworkOff | NetworkOn:
+        """How it is connected."""
         record = self._find(vm_id)
-        return NetworkOff(vm_id=record.vm_id, reason="the machine was made without a network")
+        if not record.network:
+            return NetworkOff(vm_id=record.vm_id, reason="the machine was made without a network")
+        return NetworkOn(
+            vm_id=record.vm_id,
+            tap_name=protocol.LINK,
+            guest_ip=protocol.GUEST_IP,
+            gateway_ip=protocol.GATEWAY_IP,
+            subnet_cidr=protocol.LINK_NETWORK,
+            mac_address=protocol.GUEST_MAC.hex(":"),
+            dns_servers=[protocol.GATEWAY_IP],
+            outbound_connectivity_expected=record.look().state == "started",
+            guest_ip6=protocol.GUEST_IP6,
+            network_allow=list(record.spec.network_allow),
+            network_private=list(record.spec.network_private),
+        )
 
     def reap(self) -> Reaped:
         """Delete every machine whose time is over; their guests have ended already."""
@@ -292,6 +316,17 @@ class Registry:
                 raise
             return None
         return engine
+
+
+def _tried(record: _Record) -> Tried:
+    if not record.network or record.machine is None:
+        return tried_nothing()
+    from pyro_mcp.network import client, told  # most machines have none
+
+    try:
+        return told.of(client.since(record.machine.directory, 0))
+    except GuestLostError:
+        return tried_nothing()
 
 
 def _runner(record: _Record) -> Callable[..., CommandOutcome]:

@@ -24,7 +24,8 @@ from pyro_mcp import protocol
 from pyro_mcp.network import firewall, netlink
 from pyro_mcp.network.netlink import CREATE, EXCLUSIVE, NESTED, Netlink, attribute, number, text
 
-WIRE, LINK, GATE, ENTRANCE = "wire0", "link0", "gate0", "entrance0"
+LINK = protocol.LINK
+WIRE, GATE, ENTRANCE = "wire0", "gate0", "entrance0"
 GATEWAY_MAC = bytes.fromhex("020000000001")
 _GATE_MAC = bytes.fromhex("020000000003")
 

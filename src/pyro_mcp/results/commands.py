@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from pyro_mcp.results.base import Result
 
@@ -22,6 +22,19 @@ class Ending(TypedDict):
     stderr_bytes: int
     stdout_truncated: bool
     stderr_truncated: bool
+
+
+class Tried(TypedDict):
+    """What a command tried to reach, as all answers about one command tell it."""
+
+    network_denied: int
+    network_denied_to: list[dict[str, Any]]
+    network_learned: list[str]
+
+
+def tried_nothing() -> Tried:
+    """What a command tried that had no network."""
+    return Tried(network_denied=0, network_denied_to=[], network_learned=[])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +64,12 @@ class ExecResult(Result):
     """Extra: the middle was left out of `stdout`."""
     stderr_truncated: bool
     """Extra."""
+    network_denied: int
+    """Extra: attempts to reach something that were refused during the command."""
+    network_denied_to: list[dict[str, Any]]
+    """Extra: where, why, and what would allow it; at most 20."""
+    network_learned: list[str]
+    """Extra: the smallest `network_allow` that covers what the command tried."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -65,16 +65,6 @@ class VmExecResult(ExecResult):
 
 
 @dataclass(frozen=True, kw_only=True)
-class NetworkOff(Result):
-    """A machine without a network."""
-
-    vm_id: str
-    reason: str
-    network_enabled: bool = False
-    outbound_connectivity_expected: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
 class Reaped(Result):
     """Machines whose time was over, now removed."""
 

@@ -74,6 +74,10 @@ class Workspace(Result):
     """Extra."""
     forked_from: str | None
     """Extra: the workspace it is a copy of."""
+    network_allow: list[str]
+    """Extra: all that it reaches, if not empty."""
+    network_private: list[str]
+    """Extra: closed ranges that are open to it."""
     metadata: dict[str, str] = field(default_factory=dict)
 
 

@@ -8,7 +8,7 @@ from pyro_mcp import config
 from pyro_mcp.machines.spec import MachineSpec, check_command, check_timeout
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from pyro_mcp.machines.cancel import Cancel
     from pyro_mcp.sdk.manager import VmManager
@@ -32,6 +32,8 @@ class VmMethods:
         timeout_seconds: int = config.DEFAULT_TIMEOUT_SECONDS,
         ttl_seconds: int = config.DEFAULT_TTL_SECONDS,
         network: bool = False,
+        network_allow: Sequence[str] = (),
+        network_private: Sequence[str] = (),
         allow_host_compat: bool = False,
         stdin: BinaryIO | bytes | None = None,
         on_output: OnOutput | None = None,
@@ -48,7 +50,10 @@ class VmMethods:
             mem_mib: The guest's memory, 256 to 32768 MiB, held by the host.
             timeout_seconds: Limit for the command; then TERM, KILL, and exit code 124.
             ttl_seconds: Limit for the machine's whole life, 60 to 3600.
-            network: Outbound network.
+            network: Outbound network; never to this host or to private ranges.
+            network_allow: Of that network, only this: names (`example.org`, `*.example.org`),
+                addresses and ranges, each with an optional port (`:443`).
+            network_private: Of what is closed otherwise, also these addresses and ranges.
             allow_host_compat: Allow running on this host itself, without isolation, where no
                 guest can run.
             stdin: The command's input; nothing when left out.
@@ -70,7 +75,14 @@ class VmMethods:
         tell = on_phase or _quiet
         machines = self._manager.machines
         spec = MachineSpec(
-            environment, vcpu_count, mem_mib, ttl_seconds, network, allow_host_compat
+            environment,
+            vcpu_count,
+            mem_mib,
+            ttl_seconds,
+            network,
+            allow_host_compat,
+            tuple(network_allow),
+            tuple(network_private),
         )
 
         def building(phase: str, fraction: float | None) -> None:
@@ -105,11 +117,20 @@ class VmMethods:
         mem_mib: int = config.DEFAULT_MEM_MIB,
         ttl_seconds: int = config.DEFAULT_TTL_SECONDS,
         network: bool = False,
+        network_allow: Sequence[str] = (),
+        network_private: Sequence[str] = (),
         allow_host_compat: bool = False,
     ) -> dict[str, Any]:
         """Make a machine of this process; `start_vm` boots it. Arguments as in `run_in_vm`."""
         spec = MachineSpec(
-            environment, vcpu_count, mem_mib, ttl_seconds, network, allow_host_compat
+            environment,
+            vcpu_count,
+            mem_mib,
+            ttl_seconds,
+            network,
+            allow_host_compat,
+            tuple(network_allow),
+            tuple(network_private),
         )
         return self._manager.machines.create(spec).to_dict()
 

@@ -30,6 +30,8 @@ class WorkspaceMethods:
         mem_mib: int = config.DEFAULT_MEM_MIB,
         ttl_seconds: int = config.DEFAULT_TTL_SECONDS,
         network_policy: str = "off",
+        network_allow: Sequence[str] = (),
+        network_private: Sequence[str] = (),
         allow_host_compat: bool = False,
         seed_path: str | Path | None = None,
         secrets: list[dict[str, str]] | None = None,
@@ -47,7 +49,12 @@ class WorkspaceMethods:
             mem_mib: The guest's memory, 256 to 32768 MiB, held by the host.
             ttl_seconds: Seconds without use until its machine is stopped, 0 for never. Nothing
                 is ever removed by time; the next use starts it again.
-            network_policy: `off` or `published-ports`; others are not available in this version.
+            network_policy: `off`, `published-ports`, `egress` (outbound, never to this host or
+                private ranges) or `egress+published-ports`.
+            network_allow: Of that network, only this: names (`example.org`, `*.example.org`),
+                addresses and ranges, each with an optional port (`:443`). A name is open at the
+                addresses that the guest's resolver answered.
+            network_private: Of what is closed otherwise, also these addresses and ranges.
             allow_host_compat: Accepted; a workspace always runs in a guest.
             seed_path: Host directory, or archive (`.tar`, `.tar.gz`, `.tgz`, `.tar.zst`, `.zip`),
                 that /workspace begins with.
@@ -74,6 +81,8 @@ class WorkspaceMethods:
             mem_mib=mem_mib,
             ttl_seconds=ttl_seconds,
             network_policy=network_policy,
+            network_allow=network_allow,
+            network_private=network_private,
             name=name,
             labels=labels,
             seed_path=seed_path,
@@ -104,8 +113,18 @@ class WorkspaceMethods:
         labels: dict[str, str] | None = None,
         clear_labels: list[str] | None = None,
         ttl_seconds: int | None = None,
+        network_policy: str | None = None,
+        network_allow: Sequence[str] | None = None,
+        network_private: Sequence[str] | None = None,
     ) -> dict[str, Any]:
-        """Change name, labels and time to live; labels merge key by key."""
+        """Change name, labels, time to live and network; what is left out stays.
+
+        Labels merge key by key; the lists of the network are replaced, an empty one clears. A
+        network policy is in force at once, and resets connections that it does not allow.
+
+        Raises:
+            RuntimeError: The workspace runs without a network interface and would need one.
+        """
         from pyro_mcp.workspaces import lifecycle
 
         return lifecycle.update(
@@ -116,6 +135,29 @@ class WorkspaceMethods:
             labels=labels,
             clear_labels=clear_labels,
             ttl_seconds=ttl_seconds,
+            network_policy=network_policy,
+            network_allow=network_allow,
+            network_private=network_private,
+        ).to_dict()
+
+    def network_log(
+        self, workspace_id: str, *, verdict: str | None = None, limit: int = 1000
+    ) -> dict[str, Any]:
+        """What a workspace reached and tried to reach, oldest first.
+
+        Args:
+            workspace_id: Which.
+            verdict: Only `allowed`, `denied` or `failed` (allowed, but nobody was there).
+            limit: The latest so many, up to 1000.
+
+        Returns:
+            `entries` with time, protocol, name, address, port, verdict, rule, bytes; denied ones
+            with a `message`. `network_learned` is the smallest `network_allow` for all of them.
+        """
+        from pyro_mcp.workspaces import networking
+
+        return networking.log(
+            self._manager.workspaces, workspace_id, verdict=verdict, limit=limit
         ).to_dict()
 
     def start_workspace(self, workspace_id: str) -> dict[str, Any]:

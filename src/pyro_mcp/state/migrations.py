@@ -102,4 +102,10 @@ _SERVICES = (
     """,
 )
 
-MIGRATIONS = (_FIRST, _REDACTED, _SERVICES)
+# Lists of text as JSON; see network.policy.
+_NETWORK = (
+    "ALTER TABLE workspaces ADD COLUMN network_allow TEXT NOT NULL DEFAULT '[]'",
+    "ALTER TABLE workspaces ADD COLUMN network_private TEXT NOT NULL DEFAULT '[]'",
+)
+
+MIGRATIONS = (_FIRST, _REDACTED, _SERVICES, _NETWORK)

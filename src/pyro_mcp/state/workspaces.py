@@ -33,6 +33,8 @@ class WorkspaceRow:
     seed_entry_count: int
     seed_bytes: int
     forked_from: str | None
+    network_allow: str = "[]"
+    network_private: str = "[]"
 
 
 _COLUMNS = tuple(field.name for field in fields(WorkspaceRow))
@@ -91,6 +93,27 @@ def set_ttl(connection: sqlite3.Connection, workspace_id: str, ttl_seconds: int)
     connection.execute(
         "UPDATE workspaces SET ttl_seconds = :ttl WHERE id = :id",
         {"id": workspace_id, "ttl": ttl_seconds},
+    )
+
+
+def set_network(
+    connection: sqlite3.Connection,
+    workspace_id: str,
+    *,
+    network_policy: str,
+    network_allow: str,
+    network_private: str,
+) -> None:
+    """Give it another network policy."""
+    connection.execute(
+        "UPDATE workspaces SET network_policy = :policy, network_allow = :allow,"
+        " network_private = :private WHERE id = :id",
+        {
+            "id": workspace_id,
+            "policy": network_policy,
+            "allow": network_allow,
+            "private": network_private,
+        },
     )
 
 

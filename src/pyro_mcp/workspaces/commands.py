@@ -11,7 +11,12 @@ from pyro_mcp.config import OUTPUT_LIMIT_BYTES
 from pyro_mcp.errors import UnknownWorkspaceError
 from pyro_mcp.machines import requests
 from pyro_mcp.machines.spec import check_command, check_timeout
-from pyro_mcp.results.commands import CommandLogEntry, WorkspaceExecResult, WorkspaceLogs
+from pyro_mcp.results.commands import (
+    CommandLogEntry,
+    WorkspaceExecResult,
+    WorkspaceLogs,
+    tried_nothing,
+)
 from pyro_mcp.state import commands as history
 from pyro_mcp.state import workspaces as rows
 from pyro_mcp.state.commands import CommandRow
@@ -21,6 +26,7 @@ if TYPE_CHECKING:
     from pyro_mcp.boundary.redact import Redactor
     from pyro_mcp.machines.cancel import Cancel
     from pyro_mcp.machines.requests import CommandOutcome, OnOutput
+    from pyro_mcp.workspaces.networking import Watch
     from pyro_mcp.workspaces.store import InUse, Store
 
 KEPT_OF_ONE = 256 * 1024
@@ -57,7 +63,13 @@ def execute(
     variables = secrets.merged(env, secrets.environment(store, workspace_id, secret_env))
     watch = secrets.watch(store, workspace_id)
 
+    tried: list[Watch] = []
+
     def ask(used: InUse) -> tuple[InUse, CommandOutcome]:
+        if used.row.network_policy != "off":
+            from pyro_mcp.workspaces import networking  # most workspaces have none
+
+            tried[:] = [networking.Watch(used.row, used.place)]
         return used, requests.execute(
             used.place.home,
             command,
@@ -109,6 +121,7 @@ def execute(
         cwd=shown_cwd,
         workspace_started=used.started_now,
         redacted=redacted,
+        **(tried[0].told(redactor) if tried else tried_nothing()),
     )
 
 

@@ -10,11 +10,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pyro_mcp import config, protocol
-from pyro_mcp.errors import InvalidInputError, NotAvailableError
+from pyro_mcp.errors import InvalidInputError
 from pyro_mcp.host.files import copy_sparse
 from pyro_mcp.machines import directory
 from pyro_mcp.machines.choose import choose_engine
 from pyro_mcp.machines.spec import check_memory, check_range
+from pyro_mcp.network import policy as policies
 from pyro_mcp.results.workspaces import (
     LastCommand,
     Workspace,
@@ -26,7 +27,7 @@ from pyro_mcp.results.workspaces import (
 from pyro_mcp.state import commands
 from pyro_mcp.state import workspaces as rows
 from pyro_mcp.state.workspaces import WorkspaceRow
-from pyro_mcp.workspaces import naming, recovery, secret_file, service_view
+from pyro_mcp.workspaces import naming, networking, recovery, secret_file, service_view
 from pyro_mcp.workspaces.commands import redacted
 from pyro_mcp.workspaces.secret_file import Secrets
 from pyro_mcp.workspaces.secrets import cleaned
@@ -49,6 +50,8 @@ def create(
     mem_mib: int = config.DEFAULT_MEM_MIB,
     ttl_seconds: int = config.DEFAULT_TTL_SECONDS,
     network_policy: str = "off",
+    network_allow: Sequence[str] = (),
+    network_private: Sequence[str] = (),
     name: str | None = None,
     labels: Mapping[str, str] | None = None,
     seed_path: str | Path | None = None,
@@ -70,8 +73,7 @@ def create(
     check_range("vcpu_count", vcpu_count, *config.VCPU_RANGE)
     check_range("mem_mib", mem_mib, *config.MEM_MIB_RANGE)
     naming.check_ttl(ttl_seconds)
-    policy = naming.clean_policy(network_policy)
-    _check_network(policy)
+    policy = policies.parse(naming.clean_policy(network_policy), network_allow, network_private)
     cleaned_name = None if name is None else naming.clean_name(name)
     cleaned_labels = naming.clean_labels(labels or {})
     given = Secrets(current=cleaned(secrets))
@@ -88,7 +90,7 @@ def create(
             vcpu_count=vcpu_count,
             mem_mib=mem_mib,
             ttl_seconds=ttl_seconds,
-            network_policy=policy,
+            **networking.columns(policy),
             created_at=now,
             last_activity_at=now,
             generation=0,
@@ -119,15 +121,6 @@ def create(
         )
         told = replace(workspace.workspace_seed, skipped=made[0].skipped)
         return replace(workspace, workspace_seed=told)
-
-
-def _check_network(policy: str) -> None:
-    """Refuse a policy that needs a network the guest does not have."""
-    if policy.startswith("egress"):
-        raise NotAvailableError(
-            f"network_policy {policy!r} was asked for, and this version has no guest network",
-            hint="Leave it out; 'published-ports' publishes ports without a network.",
-        )
 
 
 @contextmanager
@@ -195,6 +188,7 @@ def look(store: Store, workspace_id: str) -> Workspace:
     if row is None:
         row = store.row(workspace_id)  # raises, with the nearest ids
     place = store.place(workspace_id)
+    policy = networking.policy_of(row)
     engine = choose_engine(store.engine_name)
     secrets = secret_file.load(place)
     if last is not None:
@@ -214,10 +208,12 @@ def look(store: Store, workspace_id: str) -> Workspace:
         expires_at=_expires_at(row),
         state=_state(place.running),
         network_policy=row.network_policy,
-        network_enabled=row.network_policy.startswith("egress"),
+        network_enabled=policy.outbound,
         allow_host_compat=False,
-        guest_ip=None,
-        tap_name=None,
+        guest_ip=protocol.GUEST_IP if policy.outbound else None,
+        tap_name=protocol.LINK if policy.outbound else None,
+        network_allow=[entry.text for entry in policy.allow],
+        network_private=[str(network) for network in policy.private],
         execution_mode="guest_vsock",
         workspace_path=protocol.WORKSPACE,
         workspace_seed=WorkspaceSeed(
@@ -285,11 +281,17 @@ def update(
     labels: Mapping[str, str] | None = None,
     clear_labels: Iterable[str] | None = None,
     ttl_seconds: int | None = None,
+    network_policy: str | None = None,
+    network_allow: Sequence[str] | None = None,
+    network_private: Sequence[str] | None = None,
 ) -> Workspace:
-    """Change name, labels and time to live.
+    """Change name, labels, time to live and network; what is None stays as it is.
+
+    A network policy is in force at once, also for connections that are open.
 
     Raises:
         InvalidInputError: Name and `clear_name` together, or nothing that would change.
+        WorkspaceStateError: It runs without a network interface and would need one.
     """
     if name is not None and clear_name:
         raise InvalidInputError(
@@ -301,24 +303,55 @@ def update(
     if ttl_seconds is not None:
         naming.check_ttl(ttl_seconds)
     row = store.row(workspace_id)
-    with store.database.changing() as connection:
+    place = store.place(workspace_id)
+    policy = _changed_policy(row, network_policy, network_allow, network_private)
+    with contextlib.ExitStack() as owned:
+        if policy is not None:
+            owned.enter_context(place.changing())
+            networking.put_in_force(store.row(workspace_id), place, policy)
+        connection = owned.enter_context(store.database.changing())
         before = rows.labels_of(connection, workspace_id)
         after = {k: v for k, v in {**before, **new_labels}.items() if k not in gone}
         renamed = (clear_name and row.name is not None) or new_name not in (None, row.name)
-        if not renamed and after == before and ttl_seconds in (None, row.ttl_seconds):
+        same_ttl = ttl_seconds in (None, row.ttl_seconds)
+        if not renamed and after == before and same_ttl and policy is None:
             raise InvalidInputError(
-                "The update", "changes nothing", hint="Give a name, labels or ttl_seconds that do."
-            )
+                "The update", "changes nothing",
+                hint="Give a name, labels, ttl_seconds or a network policy that do.",
+            )  # fmt: skip
         if renamed:
             rows.set_name(connection, workspace_id, new_name)
         rows.clear_labels(connection, workspace_id, gone)
         rows.set_labels(connection, workspace_id, {k: after[k] for k in new_labels if k in after})
         if ttl_seconds is not None:
             rows.set_ttl(connection, workspace_id, ttl_seconds)
+        if policy is not None:
+            rows.set_network(connection, workspace_id, **networking.columns(policy))
         rows.touch(connection, workspace_id, time.time())
     if ttl_seconds is not None:
         store.place(workspace_id).set_ttl(ttl_seconds)
     return look(store, workspace_id)
+
+
+def _changed_policy(
+    row: WorkspaceRow,
+    mode: str | None,
+    allow: Sequence[str] | None,
+    private: Sequence[str] | None,
+) -> policies.Policy | None:
+    """The policy after an update; None if it is the one there is."""
+    before = networking.policy_of(row)
+    wire = before.to_wire()
+    new_mode = before.mode if mode is None else naming.clean_policy(mode)
+    if not policies.Policy(new_mode).outbound:
+        # Lists mean nothing without a network, and go with it unless given: then they are refused.
+        wire["allow"] = wire["private"] = ()
+    after = policies.parse(
+        new_mode,
+        wire["allow"] if allow is None else allow,
+        wire["private"] if private is None else private,
+    )
+    return None if after == before else after
 
 
 def start(store: Store, workspace_id: str) -> Workspace:

@@ -6,7 +6,7 @@ import contextlib
 import os
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from pyro_mcp.errors import GuestLostError, GuestUnreachableError, UnknownWorkspaceError
 from pyro_mcp.machines import channel, directory, requests
@@ -190,6 +190,7 @@ class Store:
                     kept=True,
                     life_seconds=0,
                     idle_file=place.activity,
+                    network=self._way_out(row),
                 ),
                 images,
                 engine,
@@ -217,6 +218,13 @@ class Store:
                 return
         with self.database.changing() as connection:
             services.remove_all(connection, workspace_id)
+
+    def _way_out(self, row: WorkspaceRow) -> dict[str, Any] | None:
+        if row.network_policy == "off":
+            return None
+        from pyro_mcp.workspaces import networking  # most workspaces have none
+
+        return networking.way_out(self, row)
 
     def halt(self, place: Place) -> None:
         """Flush and end the machine, if it runs; the caller holds `changing`."""

@@ -26,7 +26,7 @@ def start_jail(
     uid: int | None,
     cpu: int | None,
     console: int,
-    wire: int | None,
+    wire: int | None = None,
 ) -> int:
     """Start the jail described by `argv` and return the pid of its outermost process.
 

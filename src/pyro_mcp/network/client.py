@@ -1,0 +1,62 @@
+"""Asking a machine's gateway, from any process that may open the machine's directory."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from typing import TYPE_CHECKING, Any
+
+from pyro_mcp.errors import GuestUnreachableError
+from pyro_mcp.network.control import SOCKET_NAME
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pyro_mcp.network.policy import Policy
+
+_SECONDS = 5.0
+
+
+def mark(home: Path) -> int:
+    """A point in time, for `since`."""
+    return int(_ask(home, {"op": "mark"})["mark"])
+
+
+def since(home: Path, point: int) -> list[dict[str, Any]]:
+    """What the guest tried after that point; see `record` for the fields."""
+    attempts: list[dict[str, Any]] = _ask(home, {"op": "since", "mark": point})["attempts"]
+    return attempts
+
+
+def change_policy(home: Path, policy: Policy) -> None:
+    """Another policy from now on; connections that it does not allow are reset."""
+    _ask(home, {"op": "policy", "policy": policy.to_wire()})
+
+
+def _ask(home: Path, question: dict[str, Any]) -> dict[str, Any]:
+    """One question.
+
+    Raises:
+        GuestUnreachableError: Nobody answers, or not with an answer.
+    """
+    client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        with client:
+            client.settimeout(_SECONDS)
+            # A socket's path is limited to 107 bytes, a directory's is not.
+            folder = os.open(home, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                client.connect(f"/proc/self/fd/{folder}/{SOCKET_NAME}")
+            finally:
+                os.close(folder)
+            client.sendall(json.dumps(question).encode() + b"\n")
+            parts = []
+            while part := client.recv(1 << 16):
+                parts.append(part)
+        answer: dict[str, Any] = json.loads(b"".join(parts))
+    except (OSError, ValueError) as error:
+        raise GuestUnreachableError(f"its gateway does not answer ({error})") from error
+    if "error" in answer:
+        raise GuestUnreachableError(f"its gateway refused: {answer['error']}")
+    return answer

@@ -1,0 +1,140 @@
+"""The network of one workspace: its policy, changed while it runs, and its record."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from pyro_mcp.errors import GuestLostError, InvalidInputError, WorkspaceStateError
+from pyro_mcp.network import client, told, way
+from pyro_mcp.network import policy as policies
+from pyro_mcp.network.record import FILE_NAME
+from pyro_mcp.results.commands import tried_nothing
+from pyro_mcp.results.network import NetworkLog
+from pyro_mcp.workspaces import secrets
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pyro_mcp.boundary.redact import Redactor
+    from pyro_mcp.network.policy import Policy
+    from pyro_mcp.results.commands import Tried
+    from pyro_mcp.state.workspaces import WorkspaceRow
+    from pyro_mcp.workspaces.places import Place
+    from pyro_mcp.workspaces.store import Store
+
+_MOST_ENTRIES = 1000
+_VERDICTS = ("allowed", "denied", "failed")
+
+
+def policy_of(row: WorkspaceRow) -> Policy:
+    """The policy that is stored."""
+    return policies.parse(
+        row.network_policy, json.loads(row.network_allow), json.loads(row.network_private)
+    )
+
+
+def columns(policy: Policy) -> dict[str, str]:
+    """A policy as it is stored."""
+    wire = policy.to_wire()
+    return {
+        "network_policy": policy.mode,
+        "network_allow": json.dumps(wire["allow"]),
+        "network_private": json.dumps(wire["private"]),
+    }
+
+
+def way_out(store: Store, row: WorkspaceRow) -> dict[str, Any] | None:
+    """What its machine is booted with."""
+    return way.plan(policy_of(row), resolvers=store.settings.resolvers)
+
+
+def put_in_force(row: WorkspaceRow, place: Place, policy: Policy) -> None:
+    """Change the policy of a machine, if it runs; the caller holds `changing`.
+
+    Raises:
+        WorkspaceStateError: It was booted without an interface and would need one.
+    """
+    if not place.running:
+        return
+    if policy_of(row).outbound:
+        # Also to none: its interface stays until it stops, and nothing passes.
+        client.change_policy(place.home, policy)
+    elif policy.outbound:
+        raise WorkspaceStateError(
+            row.id, state="started without a network interface", needed="stopped",
+            hint=f"Stop it (pyro workspace stop {row.id}), then change the policy.",
+        )  # fmt: skip
+
+
+class Watch:
+    """What a workspace tries from now on."""
+
+    def __init__(self, row: WorkspaceRow, place: Place) -> None:
+        self._place = place
+        self._mark = client.mark(place.home) if policy_of(row).outbound else None
+
+    def told(self, redactor: Redactor) -> Tried:
+        """What it tried; nothing if its machine has ended meanwhile."""
+        if self._mark is None:
+            return tried_nothing()
+        try:
+            attempts = client.since(self._place.home, self._mark)
+        except GuestLostError:
+            return tried_nothing()
+        return told.of(redacted(attempts, redactor))
+
+
+def log(
+    store: Store, workspace_id: str, *, verdict: str | None = None, limit: int = _MOST_ENTRIES
+) -> NetworkLog:
+    """The record, oldest first: its last `limit` entries, of one verdict if given."""
+    if verdict is not None and verdict not in _VERDICTS:
+        raise InvalidInputError(
+            "verdict", f"is {verdict!r}", hint=f"Give one of: {', '.join(_VERDICTS)}."
+        )
+    if isinstance(limit, bool) or not 1 <= limit <= _MOST_ENTRIES:
+        raise InvalidInputError("limit", f"is {limit!r}", hint=f"Give 1 to {_MOST_ENTRIES}.")
+    store.row(workspace_id)
+    redactor = secrets.redactor(store, workspace_id)
+    found = [
+        one for one in _entries(store.place(workspace_id)) if verdict in (None, one["verdict"])
+    ]
+    entries = redacted(found[-limit:], redactor)
+    return NetworkLog(
+        workspace_id=workspace_id,
+        count=len(entries),
+        denied_count=sum(int(one["times"]) for one in entries if one["verdict"] == "denied"),
+        entries=[
+            one | {"message": told.message(one)} if one["verdict"] == "denied" else one
+            for one in entries
+        ],
+        network_learned=told.smallest_allow_list(entries),
+    )
+
+
+def redacted(attempts: Sequence[dict[str, Any]], redactor: Redactor) -> list[dict[str, Any]]:
+    """Without values of secrets: a guest may have tried to look one up."""
+    if not redactor:
+        return list(attempts)
+    return [
+        {
+            key: redactor.text(value)[0] if isinstance(value, str) else value
+            for key, value in one.items()
+        }
+        for one in attempts
+    ]
+
+
+def _entries(place: Place) -> list[dict[str, Any]]:
+    try:
+        lines = (place.home / FILE_NAME).read_bytes().splitlines()
+    except FileNotFoundError:
+        return []
+    found = []
+    for line in lines:
+        try:
+            found.append(json.loads(line))
+        except ValueError:
+            continue  # cut off by a full disk, or being written
+    return found
