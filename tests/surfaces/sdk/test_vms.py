@@ -14,7 +14,6 @@ from pyro_mcp.errors import (
     InvalidInputError,
     MachineExpiredError,
     MachineStateError,
-    NotAvailableError,
     UnknownEnvironmentError,
     UnknownMachineError,
 )
@@ -125,7 +124,7 @@ BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"ttl_seconds": 0}, InvalidInputError, "ttl_seconds is 0"),
     ({"timeout_seconds": 0}, InvalidInputError, "timeout_seconds is 0"),
     ({"timeout_seconds": -1}, InvalidInputError, "timeout_seconds is -1"),
-    ({"network": True}, NotAvailableError, "network"),
+    ({"network_allow": ["a.test"]}, InvalidInputError, "network_policy"),
 ]
 
 

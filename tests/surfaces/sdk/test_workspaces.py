@@ -16,7 +16,6 @@ from pyro_mcp import Pyro
 from pyro_mcp.errors import (
     HostMemoryError,
     InvalidInputError,
-    NotAvailableError,
     UnknownEnvironmentError,
     UnknownSnapshotError,
     UnknownWorkspaceError,
@@ -280,7 +279,7 @@ BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"labels": {"a b": "v"}}, InvalidInputError, "label"),
     ({"labels": {"k": "two\nlines"}}, InvalidInputError, "label"),
     ({"network_policy": "some"}, InvalidInputError, "network_policy"),
-    ({"network_policy": "egress"}, NotAvailableError, "network"),
+    ({"network_allow": ["a.test"]}, InvalidInputError, "network_policy"),
     ({"secrets": [{"name": "A", "value": "hus"}]}, InvalidInputError, "A has fewer than 4 bytes"),
 ]
 
