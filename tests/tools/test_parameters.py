@@ -86,4 +86,4 @@ def test_the_schema_takes_nothing_else() -> None:
     assert schema["properties"]["count"] == {
         "type": "integer", "description": "1-8", "default": 1,
     }  # fmt: skip
-    assert schema["properties"]["name"] == {"type": ["string", "null"]}
+    assert schema["properties"]["name"] == {"type": "string"}

@@ -1,7 +1,9 @@
 """Parameters of tools: how they are announced, and how what a model sends is checked.
 
 A small part of JSON Schema, in plain Python: `type` (a name or a list of names), `enum`, `items`,
-`additionalProperties`. Ranges are announced, and checked by the core, whose rules they are.
+`additionalProperties`, and `anyOf` of types. Ranges are announced, and checked by the core, whose
+rules they are. What may be left out may be null too; that is not announced, since not every host
+takes a schema that says so.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ class Parameter:
     name: str
     schema: Schema
     default: Any = UNSET
-    """What leaving it out means; without one it must be given."""
+    """What leaving it out means; without one it must be given. With None it may be null."""
     full_only: bool = False
     """Offered by the profile workspace-full alone."""
 
@@ -41,10 +43,11 @@ class Parameter:
         return self.default is UNSET
 
     def announced(self) -> Schema:
-        """Its JSON schema, default included; a default of null says nothing and is left out."""
-        if self.default is UNSET or self.default is None:
-            return self.schema
-        return {**self.schema, "default": self.default}
+        """What a model is shown of `schema`: its default too, unless that is null."""
+        shown = {**self.schema, "type": _kinds(self.schema)[0]}
+        if self.default is not UNSET and self.default is not None:
+            shown["default"] = self.default
+        return shown
 
 
 def text(
@@ -76,11 +79,11 @@ def mapping(name: str, about: str = "", default: Any = None, **how: Any) -> Para
     return _parameter(name, "object", about, default, how, additionalProperties={"type": "string"})
 
 
-def objects(
-    name: str, values: str | list[str], about: str = "", default: Any = None, **how: Any
-) -> Parameter:
-    """A list of objects with values of one type."""
-    items = {"type": "object", "additionalProperties": {"type": values}}
+def objects(name: str, *values: str, about: str = "", default: Any = None, **how: Any) -> Parameter:
+    """A list of objects with values of these types."""
+    kinds = [{"type": one} for one in values]
+    inner = kinds[0] if len(kinds) == 1 else {"anyOf": kinds}
+    items = {"type": "object", "additionalProperties": inner}
     return _parameter(name, "array", about, default, how, items=items)
 
 
@@ -137,7 +140,7 @@ def _known(name: str, known: Mapping[str, Parameter]) -> str:
 
 def _fitting(where: str, value: Any, schema: Schema) -> Any:
     """The value as the core wants it."""
-    kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+    kinds = _kinds(schema)
     if isinstance(value, float) and value.is_integer() and "integer" in kinds:
         value = int(value)  # JSON does not tell them apart
     if not any(_is(kind, value) for kind in kinds):
@@ -167,10 +170,15 @@ def _is(kind: str, value: Any) -> bool:
     return isinstance(value, _TYPES[kind]) and (kind == "boolean" or not isinstance(value, bool))
 
 
+def _kinds(schema: Schema) -> list[str]:
+    if "anyOf" in schema:
+        return [one["type"] for one in schema["anyOf"]]
+    return schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+
+
 def _said(schema: Schema) -> str:
-    kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
     about = schema.get("description")
-    return " or ".join(kinds) + (f" ({about.rstrip('.')})" if about else "")
+    return " or ".join(_kinds(schema)) + (f" ({about.rstrip('.')})" if about else "")
 
 
 def _shown(value: object) -> str:

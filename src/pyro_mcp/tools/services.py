@@ -65,7 +65,7 @@ START = workspace_tool(
     integer("ready_timeout_seconds", "", 30), integer("ready_interval_ms", "", 500),
     SECRET_ENV,
     objects(
-        "published_ports", ["integer", "null"], "Each guest_port, and host_port if wanted"
+        "published_ports", "integer", "null", about="Each guest_port, and host_port if wanted"
     ),
     answer=_SERVICE, hints=Hints(open_world=True), handler=_start, slow=True,
 )  # fmt: skip

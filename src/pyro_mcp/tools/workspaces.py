@@ -112,7 +112,7 @@ CREATE = workspace_tool(
     ),
     HOST_COMPAT,
     text("seed_path", "", None),
-    objects("secrets", "string", "Each name, and value or file_path", full_only=True),
+    objects("secrets", "string", about="Each name, and value or file_path", full_only=True),
     _NAME, _LABELS,
     profiles=(CORE, FULL), handler=_create, slow=True,
 )  # fmt: skip

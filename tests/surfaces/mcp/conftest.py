@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pyro_mcp import Pyro
+from pyro_mcp.config import STATE_VARIABLE
 from tests.surfaces.mcp.support import Address, http_server
 
 
@@ -25,3 +26,9 @@ def shared_workspace(_shared_state_dir: Path, images: object) -> Iterator[str]:
         made = pyro.create_workspace(environment="debian:12", mem_mib=256)
         yield str(made["workspace_id"])
         pyro.delete_workspace(made["workspace_id"])
+
+
+@pytest.fixture
+def shared_state(monkeypatch: pytest.MonkeyPatch, _shared_state_dir: Path) -> None:
+    """Servers of this test use the state directory of the shared workspace."""
+    monkeypatch.setenv(STATE_VARIABLE, str(_shared_state_dir))
