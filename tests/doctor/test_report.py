@@ -15,7 +15,7 @@ from pyro_mcp.config import CACHE_VARIABLE, PLATFORM, STATE_VARIABLE
 from pyro_mcp.machines.spec import Images
 from tests.support.needs import CHECKOUT
 
-CONTRACT = json.loads((CHECKOUT / "tests/surfaces/contract/cli.json").read_text())["doctor_report"]
+CONTRACT = json.loads((CHECKOUT / "tests/contract/cli.json").read_text())["doctor_report"]
 RUNTIME = CONTRACT.pop("runtime (only when the bundle resolves)")
 PACKAGE = Path(pyro_mcp.__file__).parent
 

@@ -83,10 +83,14 @@ def test_every_test_that_is_named_as_proof_exists(page: Path) -> None:
     assert set(re.findall(r"`(test_\w+)`", page.read_text())) - written == set()
 
 
-def test_the_page_of_what_is_promised_is_current() -> None:
-    """`scripts/dev reference` writes it anew."""
+@pytest.mark.parametrize(
+    ("script", "page"),
+    [("reference.py", "public-contract.md"), ("tools_reference.py", "mcp-tools.md")],
+)
+def test_the_pages_of_what_is_promised_are_current(script: str, page: str) -> None:
+    """`scripts/dev reference` writes them anew."""
     printed = subprocess.run(
-        [sys.executable, CHECKOUT / "scripts/reference.py"], capture_output=True, check=True
+        [sys.executable, CHECKOUT / "scripts" / script], capture_output=True, check=True
     )
 
-    assert (CHECKOUT / "docs/public-contract.md").read_bytes() == printed.stdout
+    assert (CHECKOUT / "docs" / page).read_bytes() == printed.stdout

@@ -8,8 +8,7 @@ import pytest
 from pyro_mcp import Pyro
 from pyro_mcp.config import CACHE_VARIABLE
 from tests.surfaces.cli.support import run_pyro
-
-SHAPES = json.loads((Path(__file__).parents[1] / "contract/shapes.json").read_text())
+from tests.surfaces.shapes import SHAPES
 
 
 @pytest.fixture

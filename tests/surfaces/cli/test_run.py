@@ -12,8 +12,8 @@ from pyro_mcp.machines.spec import Images
 from tests.support import until
 from tests.support.processes import descendants
 from tests.surfaces.cli.support import PYRO, on_terminal, read_line, run_pyro, started
+from tests.surfaces.shapes import SHAPES
 
-SHAPES = json.loads((Path(__file__).parents[1] / "contract/shapes.json").read_text())
 TYPES = {
     "string": (str,),
     "string|null": (str, type(None)),

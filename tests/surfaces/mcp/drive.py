@@ -9,7 +9,7 @@ from typing import Any
 
 from mcp.types import CallToolResult, TextContent
 
-from tests.contract.shapes import check_result
+from tests.surfaces.shapes import check_tool
 
 Call = Callable[[str, dict[str, Any]], Awaitable[CallToolResult]]
 
@@ -36,7 +36,7 @@ class Walk:
         assert not result.is_error, f"{name}: {text}"
         structured: dict[str, Any] = result.structured_content
         assert json.loads(text) == structured
-        check_result(name, structured)
+        check_tool(name, structured)
         return structured
 
 
