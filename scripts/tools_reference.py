@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from pyro_mcp.tools import Tool
 
 
-
 def mcp_tools() -> str:
     """The page about the tools."""
     lines = [
