@@ -26,6 +26,7 @@ _NAMES = {
     "density": "20 machines at once",
     "workspaces": "computers that are kept: create, exec, diff, snapshot, push, export",
     "shells": "terminals: a line and its answer, 100 MB of output",
+    "services": "services: until one is ready; bytes and requests through a published port",
     "work_mix": "compilers, tests, git and more, step by step (minutes)",
 }
 _RESULTS = Path(__file__).with_name("results")

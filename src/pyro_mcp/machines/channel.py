@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 API_SOCKET = "api.sock"
 VSOCK_SOCKET = "vsock.sock"
 _LONGEST_ANSWER = 64
+_LAST_PORT = 65535
 
 
 def connect(directory: Path, port: int = protocol.AGENT_PORT) -> socket.socket:
@@ -40,14 +41,16 @@ def publish(
     `ports` are pairs of host port, 0 for the system's choice, and guest port. Returns the host
     ports; if one cannot be had none is, and a tuple says which and the errno.
     """
-    words = " ".join(f"{host}:{guest}" for host, guest in ports)
+    asked = " ".join(f"{host}:{guest}" for host, guest in ports)
     with _open(directory) as client:
-        answer = _ask(client, f"PUBLISH {name} {run} {words}\n".encode(), longest=1024)
-    verdict, *numbers = answer.split() or [b""]
-    if verdict == b"OK" and len(numbers) == len(ports):
-        return [int(number) for number in numbers]
-    if verdict == b"NO" and len(numbers) == 2:
-        return int(numbers[0]), int(numbers[1])
+        answer = _ask(client, f"PUBLISH {name} {run} {asked}\n".encode(), longest=1024)
+    verdict, *words = answer.split() or [b""]
+    numbers = [int(word) for word in words if word.isdigit() and int(word) <= _LAST_PORT]
+    if len(numbers) == len(words):
+        if verdict == b"OK" and len(numbers) == len(ports):
+            return numbers
+        if verdict == b"NO" and len(numbers) == 2:
+            return numbers[0], numbers[1]
     raise GuestLostError("its monitor did not understand which ports to publish")
 
 
