@@ -71,7 +71,11 @@ def test_a_port_nobody_listens_on_closes_the_connection(shared_machine: Machine)
 
 @pytest.mark.parametrize(
     "line",
-    [b"\n", b"HELLO\n", b"CONNECT\n", b"CONNECT -1\n", b"CONNECT 4294967296\n", b"x" * 200],
+    [
+        *(b"\n", b"HELLO\n", b"CONNECT\n", b"CONNECT -1\n", b"CONNECT 4294967296\n", b"x" * 200),
+        *(b"PUBLISH\n", b"PUBLISH s r\n", b"PUBLISH s r 80\n", b"PUBLISH s r 0:0\n"),
+        *(b"PUBLISH s r 65536:80\n", b"PUBLISH s r \xff:80\n", b"PUBLISH " + b"x" * 2000),
+    ],
 )
 def test_what_is_not_understood_closes_the_connection(shared_machine: Machine, line: bytes) -> None:
     with client_of(shared_machine) as client:

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     Publish = Callable[[list[bytes]], bytes]
 
-_LONGEST_LINE = 1024
+_LONGEST_LINE = 64
+_LONGEST_PUBLISH = 1024
 _MOST_WAITING = 256
 
 
@@ -89,7 +90,7 @@ class Clients:
         line = self._greeting[client]
         try:
             # One byte past the line belongs to the guest: never take more than the line.
-            data = client.recv(_LONGEST_LINE, socket.MSG_PEEK)
+            data = client.recv(_LONGEST_PUBLISH, socket.MSG_PEEK)
         except BlockingIOError:
             return
         except OSError:
@@ -97,7 +98,8 @@ class Clients:
         end = data.find(b"\n")
         taken = client.recv(end + 1 if end >= 0 else len(data)) if data else b""
         line += taken
-        if not data or len(line) > _LONGEST_LINE:
+        longest = _LONGEST_PUBLISH if line.startswith(b"PUBLISH ") else _LONGEST_LINE
+        if not data or len(line) > longest:
             self._drop(client)
         elif end >= 0:
             self._selector.unregister(client)
