@@ -196,6 +196,18 @@ def test_what_an_interrupted_reset_left_is_tidied(pyro: Pyro, workspace_id: str)
     assert run(pyro, workspace_id, "cat note") == "kept\n"
 
 
+def test_a_file_that_was_written_is_never_found_empty(pyro: Pyro, workspace_id: str) -> None:
+    """Whatever of it had reached the disk when the machine was killed."""
+    for number in range(20):
+        pyro.write_workspace_file(workspace_id, f"new{number}", text="whole")
+    for process in descendants(os.getpid()):
+        if workspace_id in process.command:
+            os.kill(process.pid, signal.SIGKILL)
+    until(lambda: pyro.status_workspace(workspace_id)["state"] == "stopped")
+
+    assert run(pyro, workspace_id, "find . -empty -type f") == ""
+
+
 def test_a_killed_monitor_stops_the_workspace_and_loses_nothing_flushed(
     pyro: Pyro, workspace_id: str
 ) -> None:

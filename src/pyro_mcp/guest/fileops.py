@@ -159,6 +159,8 @@ def _write(link: Link, folder: int, name: bytes, mode: int | None) -> Reply:
         if before is not None:
             os.chown(descriptor, before.st_uid, before.st_gid)
         os.chmod(descriptor, mode)  # noqa: PTH101
+        # Or the end of the machine could leave the new name without the content.
+        os.fsync(descriptor)
         # Looked at again: the time between is short now.
         _replaceable(folder, name)
         os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)

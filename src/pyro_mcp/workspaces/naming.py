@@ -46,14 +46,19 @@ def clean_service_name(name: str) -> str:
     return _matching("service_name", name)
 
 
+_LONGEST_TTL = 10**15
+"""Thirty million years: what a time to the microsecond can still be counted to."""
+
+
 def check_ttl(ttl_seconds: object) -> None:
     """Seconds without use until the machine is stopped; 0 for never."""
     whole = isinstance(ttl_seconds, int) and not isinstance(ttl_seconds, bool)
-    if not whole or not 0 <= int(str(ttl_seconds)) <= 10**10:
+    if not whole or not 0 <= int(str(ttl_seconds)) <= _LONGEST_TTL:
         raise InvalidInputError(
             "ttl_seconds",
             f"is {ttl_seconds!r}",
-            hint="Give whole seconds without use until the machine is stopped, or 0 for never.",
+            hint="Give whole seconds without use until the machine is stopped, or 0 for never; "
+            "more than 10^15 cannot be counted.",
         )
 
 
