@@ -34,7 +34,7 @@ def share_runtime(runtime: Runtime, settings: Settings) -> None:
         "jail",
         RUNTIME_MANIFEST,
         runtime.agent_image.name,
-        f"blank-{DATA_DISK_MIB}.ext4",
+        f"empty-{DATA_DISK_MIB}.ext4",
     ]
     target = runtime_place(settings)
     target.mkdir(parents=True)

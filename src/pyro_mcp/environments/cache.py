@@ -2,7 +2,7 @@
 
     <cache>/<platform>/<name>-<version>/    environment.json, rootfs.ext4
     <cache>/runtime/<platform>-<key>/       runtime.json, tree/, jail/, agent-<key>.ext4,
-                                            blank-<MiB>.ext4
+                                            empty-<MiB>.ext4
     <cache>/catalogue.json                  what the catalogue said, to be read quickly
     <cache>/.locks/                         one per entry, held while it is built or removed
 
@@ -152,7 +152,7 @@ def blank_disk(
         PyroError: as `ensure_environment`.
     """
     place = runtime_place(settings)
-    blank = place / f"blank-{size_mib}.ext4"
+    blank = place / f"empty-{size_mib}.ext4"
     with accessing(settings):
         if _size(blank) != size_mib << 20:
             from pyro_mcp.environments import runtime

@@ -24,12 +24,15 @@ BUILD_EPOCH = 1767225600  # 2026-01-01
 _BLOCK = 4096
 _INODE = 256
 _RESERVED_INODES = 11
-# Without a journal: what is read-only needs none, and a data disk is thrown away rather than
-# repaired. Without checksums: they guard against faulty disks, and each costs the guest time.
+# Without checksums: they guard against faulty disks, and each costs the guest time. Without a
+# journal: what is read-only needs none.
 _FEATURES = (
     "none,ext_attr,dir_index,filetype,extent,flex_bg,sparse_super2,large_file,huge_file,"
     "dir_nlink,extra_isize"
 )
+# A data disk has one: of a workspace whose machine is killed it is all there is.
+_JOURNALED = f"{_FEATURES},has_journal"
+_JOURNAL_MIB = 16
 _UUID = "b4a2c8f0-7d1e-4c59-9c35-6f1d2a8e0b77"
 
 
@@ -126,9 +129,19 @@ def make_blank(tree: Path, output: Path, *, size_mib: int, label: str) -> None:
         EnvironmentBuildError: mke2fs refused.
         DiskSpaceError: the file system of `output` became full.
     """
-    arguments = ["-E", f"{_options()},root_owner=0:0,root_perms=0755"]
-    blocks = size_mib * (1 << 20) // _BLOCK
-    _mke2fs(tree, output, label=label, blocks=blocks, arguments=arguments, mtime=BUILD_EPOCH)
+    arguments = [
+        *("-J", f"size={_JOURNAL_MIB}"),
+        *("-E", f"{_options()},root_owner=0:0,root_perms=0755"),
+    ]
+    _mke2fs(
+        tree,
+        output,
+        label=label,
+        blocks=size_mib * (1 << 20) // _BLOCK,
+        arguments=arguments,
+        mtime=BUILD_EPOCH,
+        features=_JOURNALED,
+    )
 
 
 def _options() -> str:
@@ -145,6 +158,7 @@ def _mke2fs(
     blocks: int,
     arguments: Sequence[str],
     mtime: int,
+    features: str = _FEATURES,
     chunks: Iterable[bytes] | None = None,
     flushed: bool = True,
 ) -> None:
@@ -152,7 +166,7 @@ def _mke2fs(
     command = loader_command(
         tree, "usr/sbin/mke2fs",
         "-q", "-F", "-t", "ext4", "-b", str(_BLOCK), "-I", str(_INODE), "-m", "0",
-        "-O", _FEATURES, "-U", _UUID, "-L", label,
+        "-O", features, "-U", _UUID, "-L", label,
         *arguments,
         str(output), str(blocks),
     )

@@ -79,8 +79,11 @@ def mount_for_inspection() -> None:
     `/workspace/etc` is then the machine's `/etc`, and `/workspace/workspace` its workspace.
     """
     system.mount(_ENVIRONMENT, "/env", "ext4", system.MS_RDONLY)
-    # As it was left: a disk that was not unmounted has no journal to be replayed.
-    system.mount(_DATA, "/data", "ext4", system.MS_RDONLY)
+    try:
+        system.mount(_DATA, "/data", "ext4", system.MS_RDONLY)
+    except OSError:
+        # As it was left: its journal cannot be replayed on a disk that is only looked at.
+        system.mount(_DATA, "/data", "ext4", system.MS_RDONLY, "noload")
     system.mount("tmpfs", ROOT, "tmpfs", _PLAIN)
     _directories(_WORKSPACE)
     _layers(_WORKSPACE, "/data/root", "/env")

@@ -147,6 +147,7 @@ def _looking(store: Store, workspace_id: str, *, output: Path | None = None) -> 
                 hint="Call 'pyro workspace stop' first; a running one has 'workspace file'.",
             )
         row = store.row(workspace_id)
+        store.settle(row, place)
         with inspecting(
             store.settings.state_dir,
             store.find_images(row.environment, quiet),

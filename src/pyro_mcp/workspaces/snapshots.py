@@ -67,6 +67,7 @@ def create(store: Store, workspace_id: str, snapshot_name: str) -> SnapshotCreat
         place.snapshots.mkdir(mode=0o700, exist_ok=True)
         target = place.snapshots / file
         try:
+            store.settle(row, place)
             _save(store, place, place.disk(row.generation), target)
             size = target.stat().st_blocks * 512
             entry = SnapshotRow(
@@ -222,6 +223,7 @@ def _source_for_fork(
         # Frozen only while it is copied, not while the copy boots.
         still = place.home / f"fork-{os.urandom(6).hex()}.ext4"
         try:
+            store.settle(row, place)
             _save(store, place, place.disk(row.generation), still)
             yield still
         finally:

@@ -19,6 +19,7 @@ from pyro_mcp.workspaces.places import Place, place_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from pyro_mcp.config import Settings
     from pyro_mcp.machines.spec import Images
@@ -31,6 +32,8 @@ T = TypeVar("T")
 _STOP_SECONDS = 10.0
 _ASK_AGAIN_SECONDS = 0.05
 _TRIES = 3
+# Documentation/filesystems/ext4/super.rst: s_feature_incompat, and its INCOMPAT_RECOVER.
+_INCOMPATIBLE, _RECOVER = 1024 + 0x60, 0x4
 
 
 class FindImages(Protocol):
@@ -226,6 +229,15 @@ class Store:
 
         return networking.way_out(self, row)
 
+    def settle(self, row: WorkspaceRow, place: Place) -> None:
+        """See that the disk of a stopped machine, which may have been killed, is at rest.
+
+        Its own kernel replays the journal; the caller holds `changing`.
+        """
+        if not place.running and _needs_recovery(place.disk(row.generation)):
+            self.boot(row, place, generation=row.generation)
+            self.halt(place)
+
     def halt(self, place: Place) -> None:
         """Flush and end the machine, if it runs; the caller holds `changing`."""
         if not place.running:
@@ -259,3 +271,10 @@ class Store:
                 return False
             time.sleep(0.005)
         return True
+
+
+def _needs_recovery(disk: Path) -> bool:
+    """The flag of ext4's superblock; all else of a guest's disk is for guests to read."""
+    with disk.open("rb", buffering=0) as file:
+        file.seek(_INCOMPATIBLE)
+        return bool(int.from_bytes(file.read(4), "little") & _RECOVER)
