@@ -208,7 +208,7 @@ def test_a_file_that_was_written_is_never_found_empty(pyro: Pyro, workspace_id: 
     listed = pyro.list_workspace_disk(workspace_id, path="/workspace")["entries"]
     pyro.create_snapshot(workspace_id, "as-it-was")
     assert run(pyro, workspace_id, "find . -empty -type f") == ""
-    found = run(pyro, workspace_id, "ls").split()
+    found = run(pyro, workspace_id, "ls -A").split()
     assert sorted(entry["path"] for entry in listed) == [f"/workspace/{name}" for name in found]
     assert not pyro.diff_workspace(workspace_id, against="as-it-was")["changed"]
 
