@@ -41,6 +41,5 @@ class NetworkPolicyError(PyroError, RuntimeError):
         super().__init__(
             f"{wanted} needs network_policy {' or '.join(needed)}, and this workspace has "
             f"{policy}.",
-            hint="The policy is chosen when a workspace is made: make one with "
-            f"--network-policy {needed[0]}.",
+            hint=f"'pyro workspace update ID --network-policy {needed[0]}' changes it.",
         )

@@ -54,6 +54,13 @@ def publish(
     raise GuestLostError("its monitor did not understand which ports to publish")
 
 
+def unpublish(directory: Path) -> None:
+    """Have the monitor close all published ports, with the connections through them."""
+    with _open(directory) as client:
+        if _ask(client, b"UNPUBLISH\n") != b"OK unpublish\n":
+            raise GuestLostError("its monitor did not close the published ports")
+
+
 def stop(directory: Path) -> bool:
     """Ask the monitor to end the machine; False when there is no monitor."""
     try:

@@ -71,6 +71,13 @@ def all_of(connection: sqlite3.Connection, workspace_id: str) -> list[ServiceRow
     return [ServiceRow(**dict(row)) for row in found]
 
 
+def forget_ports(connection: sqlite3.Connection, workspace_id: str) -> None:
+    """No port of this host leads to any of them any more."""
+    connection.execute(
+        "UPDATE services SET host_ports = '[]' WHERE workspace_id = :id", {"id": workspace_id}
+    )
+
+
 def remove(connection: sqlite3.Connection, workspace_id: str, name: str, run: str) -> None:
     """Forget this very start."""
     connection.execute(

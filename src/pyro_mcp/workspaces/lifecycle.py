@@ -24,10 +24,10 @@ from pyro_mcp.results.workspaces import (
     WorkspaceListItem,
     WorkspaceSeed,
 )
-from pyro_mcp.state import commands
+from pyro_mcp.state import commands, services
 from pyro_mcp.state import workspaces as rows
 from pyro_mcp.state.workspaces import WorkspaceRow
-from pyro_mcp.workspaces import naming, networking, recovery, secret_file, service_view
+from pyro_mcp.workspaces import naming, networking, ports, recovery, secret_file, service_view
 from pyro_mcp.workspaces.commands import redacted
 from pyro_mcp.workspaces.secret_file import Secrets
 from pyro_mcp.workspaces.secrets import cleaned
@@ -309,6 +309,8 @@ def update(
         if policy is not None:
             owned.enter_context(place.changing())
             networking.put_in_force(store.row(workspace_id), place, policy)
+            if not ports.allowed_by(policy.mode):
+                ports.withdraw(place.home)
         connection = owned.enter_context(store.database.changing())
         before = rows.labels_of(connection, workspace_id)
         after = {k: v for k, v in {**before, **new_labels}.items() if k not in gone}
@@ -327,6 +329,8 @@ def update(
             rows.set_ttl(connection, workspace_id, ttl_seconds)
         if policy is not None:
             rows.set_network(connection, workspace_id, **networking.columns(policy))
+            if not ports.allowed_by(policy.mode):
+                services.forget_ports(connection, workspace_id)
         rows.touch(connection, workspace_id, time.time())
     if ttl_seconds is not None:
         store.place(workspace_id).set_ttl(ttl_seconds)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pyro_mcp.errors import GuestLostError, InvalidInputError
+from pyro_mcp.errors import GuestLostError, GuestUnreachableError, InvalidInputError
 from pyro_mcp.errors.services import NetworkPolicyError
 from pyro_mcp.machines import channel
 from pyro_mcp.results.services import PublishedPort
@@ -61,9 +62,14 @@ def clean_ports(given: Sequence[Mapping[str, Any]] | None) -> list[PortPair]:
     return pairs
 
 
+def allowed_by(policy: str) -> bool:
+    """Whether a policy publishes ports."""
+    return policy in POLICIES
+
+
 def check_policy(policy: str, pairs: Sequence[PortPair]) -> None:
     """Refuse ports under a policy that publishes none."""
-    if pairs and policy not in POLICIES:
+    if pairs and not allowed_by(policy):
         raise NetworkPolicyError("Publishing a port", policy=policy, needed=POLICIES)
 
 
@@ -82,6 +88,12 @@ def publish(home: Path, name: str, run: str, pairs: Sequence[PortPair]) -> list[
     if len(answer) != len(asked):
         raise GuestLostError("its monitor published something else than was asked")
     return answer
+
+
+def withdraw(home: Path) -> None:
+    """Close those of a machine, if it runs, with the connections through them."""
+    with contextlib.suppress(GuestUnreachableError):
+        channel.unpublish(home)
 
 
 def shown(pairs: Sequence[PortPair], host_ports: Sequence[int]) -> list[PublishedPort]:

@@ -100,6 +100,8 @@ def restart(store: Store, workspace_id: str, service_name: str) -> Service:
             "service_name", f"is {name!r}, whose command held a secret's value, which is not kept",
             hint="Start it with its command again, the secret passed by secret_env.",
         )  # fmt: skip
+    pairs = [PortPair(guest, host) for guest, host in json.loads(row.ports)]
+    ports.check_policy(store.row(workspace_id).network_policy, pairs)
     if row.state == protocol.SERVICE_RUNNING:
         stop(store, workspace_id, name)
     readiness = clean_readiness(None if row.readiness is None else json.loads(row.readiness))
@@ -111,7 +113,7 @@ def restart(store: Store, workspace_id: str, service_name: str) -> Service:
         row.ready_timeout_seconds,
         row.ready_interval_ms,
         json.loads(row.secret_env),
-        [PortPair(guest, host) for guest, host in json.loads(row.ports)],
+        pairs,
         tuple(json.loads(row.host_ports)),
     )
     return _start(store, workspace_id, asked)

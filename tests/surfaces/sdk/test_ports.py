@@ -292,6 +292,24 @@ def test_a_policy_without_ports_refuses_them_and_says_which_has(
     assert kept.list_services(workspace_id)["count"] == 0
 
 
+def test_another_policy_opens_and_closes_ports_at_once(kept: Pyro, published: str) -> None:
+    port = port_of(serve(kept, published, "echo"))
+    with connect(port) as client:
+        client.sendall(b"before")
+        assert read_exactly(client, 6) == b"before"
+
+        kept.update_workspace(published, network_policy="off")
+
+        assert client.recv(1) == b""
+    assert not listens(port)
+    service = kept.status_service(published, "echo")
+    assert (service["state"], service["published_ports"]) == ("running", [])
+    with pytest.raises(NetworkPolicyError, match="workspace update"):
+        kept.restart_service(published, "echo")
+    kept.update_workspace(published, network_policy="published-ports")
+    assert listens(port_of(kept.restart_service(published, "echo")))
+
+
 def test_only_the_loopback_of_this_host_listens(kept: Pyro, published: str) -> None:
     port = port_of(serve(kept, published, "echo"))
 

@@ -7,6 +7,7 @@ A client sends one line and gets one line:
     PUBLISH <name> <run> <host port>:<guest port> ...
                       OK <host port> ...             they listen as long as that service runs
                       NO <host port> <errno>         none does: this one cannot be had
+    UNPUBLISH         OK unpublish                   all of them are closed, with what uses them
 
 A host port 0 is chosen by the system. CONNECT waits until the guest agent listens. A refused
 CONNECT closes the connection, as Firecracker does (docs/vsock.md there).
@@ -41,12 +42,14 @@ class Clients:
         *,
         on_stop: Callable[[], None],
         publish: Publish,
+        unpublish: Callable[[], None],
     ) -> None:
         self._selector = selector
         self._listener = listener
         self._device = device
         self._on_stop = on_stop
         self._publish = publish
+        self._unpublish = unpublish
         self._greeting: dict[socket.socket, bytearray] = {}
         self._waiting: list[tuple[int, socket.socket]] = []
         self._ready = False
@@ -119,6 +122,10 @@ class Clients:
             self._on_stop()
         elif verb == b"PUBLISH" and self._ready:
             client.send(self._publish(rest.split()))
+            client.close()
+        elif verb == b"UNPUBLISH":
+            self._unpublish()
+            client.send(b"OK unpublish\n")
             client.close()
         else:
             client.close()

@@ -108,6 +108,7 @@ class Monitor:
             device,
             on_stop=lambda: self.end("stop"),
             publish=self._publish,
+            unpublish=lambda: self._ports.withdraw() if self._ports is not None else None,
         )
         self._owned.callback(self._clients.close)
 

@@ -9,6 +9,7 @@ whose answer, or whose end in any other way, closes it. Nothing that a guest doe
 
 from __future__ import annotations
 
+import contextlib
 import selectors
 import socket
 
@@ -75,6 +76,15 @@ class Ports:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._forwarded.add(client)
         self._device.connect(protocol.RELAY_PORTS + guest_port, client, on_open=_nothing)
+
+    def withdraw(self) -> None:
+        """Close every port, and the connections that came through one."""
+        self.close()
+        for client in self._forwarded:
+            if client.fileno() >= 0:
+                # The device sees its end, and closes it.
+                with contextlib.suppress(OSError):
+                    client.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Stop listening everywhere; may be called twice."""
