@@ -31,7 +31,7 @@ _LONGEST_HEAD = 4096
 # From openat2(2).
 _RESOLVE_IN_ROOT = 0x10
 
-_EAGER_SECONDS = ((0.5, 0.02), (10.0, 0.1))
+_EAGER_SECONDS = ((0.5, 0.02), (10.0, 0.05))
 """Until so long after the start, the pause is no longer than this: most services are soon ready,
 and a look costs little."""
 
