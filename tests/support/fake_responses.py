@@ -1,7 +1,11 @@
-"""A server that speaks the Responses protocol and says what a test has written for it."""
+"""A model's server that says what a test has written for it.
+
+It speaks the Responses protocol, streaming or not, and chat completions.
+"""
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -29,6 +33,8 @@ class Unfinished(NamedTuple):
 
 
 Turn = list[Item] | Failure | Unfinished
+_numbers = itertools.count()
+
 Script = Sequence[Turn | Callable[[Request], Turn]]
 
 
@@ -119,6 +125,8 @@ def fake_responses(script: Script) -> Iterator[FakeResponses]:
             if isinstance(turn, Failure):
                 error = {"message": turn.message, "type": "error", "code": turn.code}
                 self._send(turn.status, "application/json", json.dumps({"error": error}).encode())
+            elif self.path.endswith("/chat/completions"):
+                self._send(200, "application/json", json.dumps(_completion(turn)).encode())
             elif request.get("stream"):
                 events = b"".join(map(_event, _events(turn, request)))
                 self._send(200, "text/event-stream", events)
@@ -151,7 +159,7 @@ def fake_responses(script: Script) -> Iterator[FakeResponses]:
 def _response(turn: list[Item] | Unfinished, request: Request) -> dict[str, Any]:
     unfinished = isinstance(turn, Unfinished)
     return {
-        "id": "resp_1",
+        "id": f"resp_{next(_numbers)}",
         "object": "response",
         "created_at": 1,
         "status": "incomplete" if isinstance(turn, Unfinished) else "completed",
@@ -171,6 +179,22 @@ def _response(turn: list[Item] | Unfinished, request: Request) -> dict[str, Any]
     } | ({} if unfinished else {"error": None})
 
 
+def _completion(turn: list[Item] | Unfinished) -> dict[str, Any]:
+    items = turn.items if isinstance(turn, Unfinished) else turn
+    calls = [
+        {
+            "id": item["call_id"],
+            "type": "function",
+            "function": {"name": item["name"], "arguments": item["arguments"]},
+        }
+        for item in items
+        if item["type"] == "function_call"
+    ]
+    text = "".join(item["content"][0]["text"] for item in items if item["type"] == "message")
+    message = {"role": "assistant", "content": text} | ({"tool_calls": calls} if calls else {})
+    return {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
+
+
 def _events(turn: list[Item] | Unfinished, request: Request) -> Iterator[dict[str, Any]]:
     whole = _response(turn, request)
     yield {"type": "response.created", "response": whole | {"status": "in_progress", "output": []}}
@@ -188,9 +212,6 @@ def _events(turn: list[Item] | Unfinished, request: Request) -> Iterator[dict[st
         yield {"type": "response.output_item.done", "item": item, **place}
     ending = "response.incomplete" if whole["status"] == "incomplete" else "response.completed"
     yield {"type": ending, "response": whole}
-
-
-_numbers = iter(range(10**9))
 
 
 def _event(event: dict[str, Any]) -> bytes:

@@ -22,7 +22,7 @@ with needed("langchain"):
     from pydantic import ConfigDict, Field, PrivateAttr
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from typing import Self
 
     from pyro_mcp.sdk.pyro import Pyro
@@ -92,9 +92,15 @@ class PyroToolkit(BaseToolkit):
         mode: str | None = None,
         workspace: str | Mapping[str, Any] | None = None,
         keep_workspaces: bool = False,
+        without: Collection[str] = (),
     ) -> None:
         session = Session(
-            pyro, profile=profile, mode=mode, workspace=workspace, keep_workspaces=keep_workspaces
+            pyro,
+            profile=profile,
+            mode=mode,
+            workspace=workspace,
+            keep_workspaces=keep_workspaces,
+            without=without,
         )
         super().__init__(session=session)  # type: ignore[call-arg]  # pydantic's own signature
 

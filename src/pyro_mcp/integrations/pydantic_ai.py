@@ -21,7 +21,7 @@ with needed("pydantic-ai"):
     from pydantic_ai.exceptions import ToolFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from typing import Self
 
     from pyro_mcp.sdk.pyro import Pyro
@@ -50,6 +50,7 @@ class PyroToolset(FunctionToolset[Any]):
         mode: A use case, with fewer tools, instead.
         workspace: An id, or what a new one is made from, or nothing.
         keep_workspaces: Delete nothing at the end.
+        without: Names of tools to leave out.
         id: A name that is unique among the agent's toolsets.
         instructions: What the model is told about the tools; a sentence of ours when left out.
         options: Those of `pydantic_ai.FunctionToolset`, such as `max_retries`.
@@ -63,12 +64,18 @@ class PyroToolset(FunctionToolset[Any]):
         mode: str | None = None,
         workspace: str | Mapping[str, Any] | None = None,
         keep_workspaces: bool = False,
+        without: Collection[str] = (),
         id: str = "pyro",
         instructions: str = _INSTRUCTIONS,
         **options: Any,
     ) -> None:
         self.session = Session(
-            pyro, profile=profile, mode=mode, workspace=workspace, keep_workspaces=keep_workspaces
+            pyro,
+            profile=profile,
+            mode=mode,
+            workspace=workspace,
+            keep_workspaces=keep_workspaces,
+            without=without,
         )
         self._entered = 0
         tools = [_tool(self.session, row) for row in self.session.tools]

@@ -20,7 +20,7 @@ from pyro_mcp.tools.tool import Context
 from pyro_mcp.tools.toolset import Answer, Toolset, failure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
     from concurrent.futures import Future
     from typing import Self, TypeVar
 
@@ -53,9 +53,11 @@ class Session:
             All tools are confined to it, and none asks for its id. When left out, the agent makes
             its own.
         keep_workspaces: Delete nothing at the end.
+        without: Names of tools to leave out. `workspace_sync_push` and `workspace_export` reach
+            files of this host, with the rights of this process.
 
     Raises:
-        ValueError: No profile or mode has that name.
+        ValueError: No profile, mode or tool has that name.
     """
 
     def __init__(
@@ -66,9 +68,14 @@ class Session:
         mode: str | None = None,
         workspace: str | Mapping[str, Any] | None = None,
         keep_workspaces: bool = False,
+        without: Collection[str] = (),
     ) -> None:
-        self.tools = _announced(profile, mode, pinned=workspace is not None)
-        self._by_name = {tool.name: tool for tool in self.tools}
+        self._by_name = {
+            tool.name: tool for tool in _announced(profile, mode, pinned=workspace is not None)
+        }
+        for name in without:
+            del self._by_name[self.find(name).name]
+        self.tools = tuple(self._by_name.values())
         self._profile, self._mode = profile, mode
         self._pinned = workspace is not None
         self._to_make = None if workspace is None or isinstance(workspace, str) else workspace
