@@ -27,6 +27,7 @@ _NAMES = {
     "workspaces": "computers that are kept: create, exec, diff, snapshot, push, export",
     "shells": "terminals: a line and its answer, 100 MB of output",
     "services": "services: until one is ready; bytes and requests through a published port",
+    "mcp": "the MCP server: first answer, cost of a call, 20 calls at once",
     "work_mix": "compilers, tests, git and more, step by step (minutes)",
 }
 _RESULTS = Path(__file__).with_name("results")

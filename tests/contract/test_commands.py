@@ -8,13 +8,8 @@ import click
 import pytest
 
 from pyro_mcp.cli.main import root
-from pyro_mcp.cli.workspace import command as workspace
 
-_CONTRACT = json.loads(Path(__file__).with_name("cli.json").read_text())["commands"]
-_SHELL = "pyro workspace shell"
-_HAS_SHELL = "shell" in workspace.list_commands(click.Context(workspace))
-COMMANDS = [one for one in _CONTRACT if _HAS_SHELL or not one["command"].startswith(_SHELL)]
-"""Those of shells count from the day that the command line has any."""
+COMMANDS = json.loads(Path(__file__).with_name("cli.json").read_text())["commands"]
 _TYPES = {"integer": "integer", "string": "text", "flag": "boolean"}
 
 
@@ -45,8 +40,7 @@ def test_the_command_and_its_subcommands_exist(expected: dict[str, Any]) -> None
     if "subcommands" in expected:
         assert isinstance(command, click.Group)
         names = command.list_commands(click.Context(command))
-        missing = set(expected["subcommands"]) - set(names)
-        assert missing <= (set() if _HAS_SHELL else {"shell"})
+        assert set(expected["subcommands"]) <= set(names)
         assert command.invoke_without_command is not expected["subcommand_required"]
 
 

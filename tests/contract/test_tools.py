@@ -16,7 +16,7 @@ EXTRA = {
     "workspace-core": {"workspace_file_search", "workspace_fork"},
     "workspace-full": {
         "workspace_file_search", "workspace_fork", "shell_list", "shell_resize", "secret_set",
-        "secret_list", "secret_delete",
+        "secret_list", "secret_delete", "network_log",
     },
 }  # fmt: skip
 BYTES = {"workspace-core": 12 * 1024, "workspace-full": 32 * 1024}
@@ -68,7 +68,7 @@ def test_workspace_core_leaves_out_what_the_contract_says(name: str) -> None:
 
 
 _OF_THE_TOOL = {
-    "offset", "max_chars", "sequence", "max_matches", "globs",
+    "offset", "max_chars", "sequence", "max_matches", "globs", "network_allow", "limit",
     "ready_file", "ready_tcp", "ready_http", "ready_command",
 }  # fmt: skip
 """Parameters that a tool has instead of those of the method behind it, or beside them."""

@@ -45,6 +45,8 @@ def workspace_tool(
 
 
 def _create(pyro: Pyro, arguments: dict[str, Any], context: Context) -> dict[str, Any]:
+    if arguments.get("network_allow") is None:
+        arguments.pop("network_allow", None)
     if arguments["seed_path"] is None and context.project_path is not None:
         arguments["seed_path"] = context.project_path
         arguments["seed_gitignore"] = context.project_gitignore
@@ -110,6 +112,7 @@ CREATE = workspace_tool(
         "network_policy", "off, published-ports, egress or egress+published-ports", "off",
         full_only=True,
     ),
+    texts("network_allow", "Of egress, only these names or addresses", full_only=True),
     HOST_COMPAT,
     text("seed_path", "", None),
     objects("secrets", "string", about="Each name, and value or file_path", full_only=True),
@@ -186,6 +189,16 @@ EXPORT = workspace_tool(
     "export_workspace", WORKSPACE_ID, text("path"),
     text("output_path", "On the host; *.tar.gz makes an archive"),
     answer={"output_path": "string"}, profiles=(CORE, FULL), handler=_export, slow=True,
+)  # fmt: skip
+
+NETWORK_LOG = workspace_tool(
+    "network_log", "Read what the network was used for",
+    "What a workspace reached and tried to reach over the network, oldest first, and the smallest "
+    "network_allow for all of it. Of what was denied it says what would allow it.",
+    "network_log", WORKSPACE_ID,
+    text("verdict", "Only these", None, one_of=("allowed", "denied", "failed")),
+    integer("limit", "The latest so many, 1-1000", 100),
+    answer={"entries": "array", "network_learned": "array"}, hints=Hints(read_only=True),
 )  # fmt: skip
 
 DELETE = workspace_tool(

@@ -100,6 +100,7 @@ async def _workspace(walk: Walk, scratch: Path) -> None:
     fork = await walk("workspace_fork", **here, name="copy")
     await walk("workspace_delete", workspace_id=fork["workspace_id"])
     await walk("snapshot_list", **here)
+    await walk("network_log", **here)
     await _secrets(walk, here)
     await _shells(walk, here)
     await _services(walk, here)

@@ -82,7 +82,7 @@ def inspector(
 def test_the_inspector_finds_nothing_wrong(inspector: Inspector) -> None:
     for era in ("legacy", "modern"):
         listed = inspector("tools/list", "--strict", "--protocol-era", era)
-        assert len(listed["tools"]) == 50
+        assert len(listed["tools"]) == 51
     inspector("resources/list")
     inspector("prompts/list")
 
