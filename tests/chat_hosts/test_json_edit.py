@@ -124,6 +124,7 @@ def test_the_style_of_the_file_is_followed(before: str, after: str) -> None:
     ("before", "after"),
     [
         ('{"servers": {"pyro": {"a": 1}}}', '{"servers": {}}'),
+        ('{\n  "servers": {\n    "pyro": 1\n  }\n}\n', '{\n  "servers": {}\n}\n'),
         ('{"servers": {"pyro": 1, "b": 2}}', '{"servers": {"b": 2}}'),
         ('{"servers": {"b": 2, "pyro": 1}}', '{"servers": {"b": 2}}'),
         ('{\n  "servers": {\n    "b": 2,\n    "pyro": 1\n  }\n}\n',

@@ -135,6 +135,10 @@ def test_opencode_connects_and_runs_a_command_in_a_guest(person: Person, model: 
 
 
 def test_gemini_cli_connects(person: Person) -> None:
+    settings = person.home / ".gemini/settings.json"
+    settings.parent.mkdir()
+    # Without it this one command waits no longer than five seconds, also on a busy computer.
+    settings.write_text('{"mcpServers": {"pyro": {"timeout": 120000}}}')
     person.connect("gemini-cli")
 
     listed = person.run("gemini", "mcp", "list", GEMINI_CLI_TRUST_WORKSPACE="true")

@@ -100,7 +100,7 @@ def connect(
     after = file.put((host.container, SERVER), entry, drop=REPLACED)
     if scope == "user" and not host.installed and not force and not dry_run:
         raise HostMissingError(host.title, name, file.path)
-    return _carried_out(host, scope, file, after, dry_run=dry_run)
+    return _carried_out(host, scope, file, after, host.then, dry_run=dry_run)
 
 
 def disconnect(name: str, *, scope: Scope, directory: Path, dry_run: bool = False) -> Change:
@@ -113,7 +113,8 @@ def disconnect(name: str, *, scope: Scope, directory: Path, dry_run: bool = Fals
     host = catalogue.find(name)
     file = _file(host, scope, directory)
     after = b"" if file.before is None else file.take((host.container, SERVER))
-    return _carried_out(host, scope, file, after, dry_run=dry_run)
+    then = f"Sessions of {host.title} that run already keep the server until they end."
+    return _carried_out(host, scope, file, after, then, dry_run=dry_run)
 
 
 def snippet(name: str, wanted: Wanted, *, scope: Scope) -> str:
@@ -162,7 +163,7 @@ def _file(host: Host, scope: Scope, directory: Path) -> ConfigFile:
 
 
 def _carried_out(
-    host: Host, scope: Scope, file: ConfigFile, after: bytes, *, dry_run: bool
+    host: Host, scope: Scope, file: ConfigFile, after: bytes, then: str, *, dry_run: bool
 ) -> Change:
     changed = after != (file.before or b"")
     backup = file.write(after) if changed and not dry_run else None
@@ -173,7 +174,7 @@ def _carried_out(
         changed=changed,
         diff=file.diff(after) if changed else "",
         backup=backup,
-        then=host.then,
+        then=then,
     )
 
 

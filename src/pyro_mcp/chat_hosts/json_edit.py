@@ -137,6 +137,11 @@ def _without(text: str, parent: Value, index: int) -> str:
         comma = parent.commas[index - 1]
         text = text[:comma] + text[comma + 1 :]
         start, end = start - 1, end - 1
+    if (
+        len(parent.members) == 1
+        and not (text[parent.start + 1 : start] + text[end : text.index("}", end)]).strip()
+    ):
+        return text[: parent.start] + "{}" + text[text.index("}", end) + 1 :]
     line_start = text.rfind("\n", 0, start) + 1
     line_end = text.find("\n", end)
     line_end = len(text) if line_end < 0 else line_end + 1

@@ -29,8 +29,8 @@ class HostMissingError(PyroError, RuntimeError):
 
     def __init__(self, title: str, name: str, path: Path) -> None:
         super().__init__(
-            f"{title} is not installed for this user: neither its program nor the directory of "
-            f"{path} is there.",
+            f"{title} is not installed for this user: there is no program of it, and nothing where "
+            f"it keeps {path}.",
             hint=f"Install it first, or write the file all the same: "
             f"pyro host connect {name} --force",
         )
