@@ -11,6 +11,7 @@ from pyro_mcp import Pyro
 from pyro_mcp.errors import InvalidInputError, UnknownToolError
 from pyro_mcp.integrations.order import Order
 from pyro_mcp.integrations.session import Session
+from pyro_mcp.tools.parameters import kinds_of
 from pyro_mcp.tools.strict import relaxed, strict_schema
 from pyro_mcp.tools.table import TOOLS
 from tests.integrations.conftest import Shared
@@ -108,7 +109,7 @@ def test_every_schema_is_strict(tool: object) -> None:
     todo = [strict_schema(tool)]
     while todo:
         schema = todo.pop()
-        kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+        kinds = kinds_of(schema)
         assert "default" not in schema
         if "object" in kinds:
             assert schema["additionalProperties"] is False

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pyro_mcp.errors.integrations import ToolCallError
 from pyro_mcp.integrations.session import Session
 from pyro_mcp.sdk.cancel import Cancel
+from pyro_mcp.tools.parameters import kinds_of
 
 if TYPE_CHECKING:
     from pyro_mcp.tools.parameters import Parameter, Schema
@@ -111,9 +112,8 @@ def _parameter(one: Parameter) -> inspect.Parameter:
 
 
 def _annotation(schema: Schema) -> Any:
-    kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
     found: Any = None
-    for number, kind in enumerate(kinds):
+    for number, kind in enumerate(kinds_of(schema)):
         if kind == "string" and "enum" in schema:
             one: Any = Literal[tuple(value for value in schema["enum"] if value is not None)]
         elif kind == "array":

@@ -44,7 +44,7 @@ class Parameter:
 
     def announced(self) -> Schema:
         """What a model is shown of `schema`: its default too, unless that is null."""
-        shown = {**self.schema, "type": _kinds(self.schema)[0]}
+        shown = {**self.schema, "type": kinds_of(self.schema)[0]}
         if self.default is not UNSET and self.default is not None:
             shown["default"] = self.default
         return shown
@@ -140,7 +140,7 @@ def _known(name: str, known: Mapping[str, Parameter]) -> str:
 
 def _fitting(where: str, value: Any, schema: Schema) -> Any:
     """The value as the core wants it."""
-    kinds = _kinds(schema)
+    kinds = kinds_of(schema)
     if isinstance(value, float) and value.is_integer() and "integer" in kinds:
         value = int(value)  # JSON does not tell them apart
     if not any(_is(kind, value) for kind in kinds):
@@ -170,7 +170,8 @@ def _is(kind: str, value: Any) -> bool:
     return isinstance(value, _TYPES[kind]) and (kind == "boolean" or not isinstance(value, bool))
 
 
-def _kinds(schema: Schema) -> list[str]:
+def kinds_of(schema: Schema) -> list[str]:
+    """The names of the JSON types that a schema takes."""
     if "anyOf" in schema:
         return [one["type"] for one in schema["anyOf"]]
     return schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
@@ -178,7 +179,7 @@ def _kinds(schema: Schema) -> list[str]:
 
 def _said(schema: Schema) -> str:
     about = schema.get("description")
-    return " or ".join(_kinds(schema)) + (f" ({about.rstrip('.')})" if about else "")
+    return " or ".join(kinds_of(schema)) + (f" ({about.rstrip('.')})" if about else "")
 
 
 def _shown(value: object) -> str:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pyro_mcp.tools.parameters import kinds_of
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -42,7 +44,7 @@ def _property(one: Parameter) -> Schema:
     schema = _without_free_keys(one.schema)
     if one.required:
         return schema
-    kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+    kinds = kinds_of(schema)
     if "null" not in kinds:
         schema["type"] = [*kinds, "null"]
     if "enum" in schema:
@@ -65,7 +67,7 @@ def _without_free_keys(schema: Schema) -> Schema:
     values = changed.pop("additionalProperties", None)
     if values is None:
         return changed
-    kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+    kinds = kinds_of(schema)
     array = ["array" if kind == "object" else kind for kind in kinds]
     return {
         **changed,
