@@ -21,8 +21,11 @@ from tests.surfaces.mcp.support import (
     stdio_client,
 )
 
-_STUBBORN = "trap '' TERM HUP; setsid sleep 4321 & echo started; sleep 4321"
-_GONE = "while pgrep -f 'sleep 432[1]' >/dev/null; do sleep 0.1; done"
+_STUBBORN = (
+    "trap '' TERM HUP; exec 9>/var/tmp/held; flock 9; setsid sleep 4321 & echo started; sleep 4321"
+)
+_GONE = "test -e /var/tmp/held && flock 9 9</var/tmp/held"
+"""Commands do not see each other's processes; a lock is held until the last of them has ended."""
 _CORE = ("--profile", "workspace-core")
 
 

@@ -11,8 +11,11 @@ import pytest
 from pyro_mcp import Cancel, Pyro
 from pyro_mcp.errors import CallCancelledError
 
-_STUBBORN = "trap '' TERM HUP; setsid sleep 4321 & echo go; sleep 4321"
-_GONE = "while pgrep -f 'sleep 432[1]' >/dev/null; do sleep 0.1; done"
+_STUBBORN = (
+    "trap '' TERM HUP; exec 9>/var/tmp/held; flock 9; setsid sleep 4321 & echo go; sleep 4321"
+)
+_GONE = "test -e /var/tmp/held && flock 9 9</var/tmp/held"
+"""Commands do not see each other's processes; a lock is held until the last of them has ended."""
 
 
 @contextmanager
