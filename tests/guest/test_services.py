@@ -179,6 +179,24 @@ def test_a_look_by_command_that_fails_means_not_yet(stopping: HostAgent) -> None
     assert settled["problem"] == "the command ended with status 7"
 
 
+def test_a_look_that_takes_longer_than_there_is_says_so(stopping: HostAgent) -> None:
+    look = {"type": "command", "what": "exec sleep 600"}
+
+    start(stopping, "exec sleep 600", readiness=look, ready_timeout_ms=100)
+
+    assert facts(stopping, "wait")["problem"] == "the first look took longer than that"
+
+
+def test_what_is_told_of_a_long_path_is_short(stopping: HostAgent) -> None:
+    look = {"type": "file", "what": "/".join(["x" * 200] * 15)}
+
+    start(stopping, "exec sleep 600", readiness=look, ready_timeout_ms=100)
+
+    problem = facts(stopping, "wait")["problem"]
+    assert problem.startswith("No such file or directory: xxx")
+    assert len(problem) <= 400
+
+
 def test_halting_ends_services_first(agent: HostAgent) -> None:
     start(agent, "trap 'exit 0' TERM; while :; do sleep 0.05; done")
 

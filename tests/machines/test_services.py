@@ -72,7 +72,8 @@ def line(data: bytes) -> bytes:
         {"ready_ms": 1.5},
         {"ended_ms": 2**60},
         {"stop_reason": 7},
-        {"problem": "x" * 501},
+        {"problem": 7},
+        {"stop_reason": "x" * 501},
         {"name": ["s"]},
     ],
     ids=json.dumps,
@@ -82,6 +83,17 @@ def test_facts_that_make_no_sense_are_refused(
 ) -> None:
     with pytest.raises(GuestLostError, match="not understood"):
         services.wait(agent_that_says(reply({**GOOD, **wrong})), "s", "r", within_seconds=30)
+
+
+def test_of_words_that_are_too_many_the_first_are_taken(
+    agent_that_says: Callable[[bytes], Path],
+) -> None:
+    """Or one service's would hide all the others."""
+    said = reply({**GOOD, "problem": "x" * 499 + "\n" + "y" * 5000})
+
+    facts = services.wait(agent_that_says(said), "s", "r", within_seconds=30)
+
+    assert facts.problem == "x" * 499 + "?"
 
 
 @pytest.mark.parametrize(

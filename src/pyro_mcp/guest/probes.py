@@ -28,6 +28,8 @@ _TCP_SECONDS = 1.0
 _HTTP_SECONDS = 2.0
 _COMMAND_SECONDS = 10.0
 _LONGEST_HEAD = 4096
+_LONGEST_PROBLEM = 400
+"""Characters; the path or the loader's words may be longer."""
 # From openat2(2).
 _RESOLVE_IN_ROOT = 0x10
 
@@ -91,7 +93,7 @@ class Waiting:
             self.cancel()
             self._on_ready()
             return
-        self.problem = problem
+        self.problem = problem[:_LONGEST_PROBLEM]
         self._next = self._loop.call_in(self._pause(), self._look_again, self._on_fault)
 
     def _look_again(self) -> None:
@@ -106,6 +108,7 @@ class Waiting:
         return self._interval
 
     def _time_is_over(self) -> None:
+        self.problem = self.problem or "the first look took longer than that"
         self.cancel()
         self._on_timeout()
 
@@ -122,7 +125,7 @@ def file_probe(path: bytes) -> Probe:
             finally:
                 os.close(root)
         except OSError as error:
-            done(f"{path.decode(errors='replace')}: {error.strerror}")
+            done(f"{error.strerror}: {path.decode(errors='replace')}")
         else:
             done(None)
         return _nothing

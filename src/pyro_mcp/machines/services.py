@@ -153,9 +153,10 @@ def _ask(
         try:
             return Exchange(client, request, on_data=on_data).run(within_seconds=within_seconds)
         except AgentError as error:
-            message = "".join(char if char.isprintable() else "?" for char in error.message)
             hint = _HINTS.get(error.code, "This is a fault in pyro; please report it.")
-            raise GuestRefusedError(message[:_LONGEST_TEXT], hint=hint, reason=error.code) from None
+            raise GuestRefusedError(
+                _printable(error.message[:_LONGEST_TEXT]), hint=hint, reason=error.code
+            ) from None
 
 
 def _facts(answer: Answer) -> Facts:
@@ -171,7 +172,7 @@ def _facts(answer: Answer) -> Facts:
         stop_reason=_text(answer, "stop_reason"),
         ready_ms=_number(answer, "ready_ms", most=_MOST_MS),
         ended_ms=_number(answer, "ended_ms", most=_MOST_MS),
-        problem=_text(answer, "problem"),
+        problem=_told(answer, "problem"),
     )
 
 
@@ -190,4 +191,16 @@ def _text(answer: Answer, field: str) -> str | None:
         return None
     if not isinstance(value, str) or len(value) > _LONGEST_TEXT:
         raise GuestLostError(f"the agent's answer is not understood: {field}")
-    return "".join(char if char.isprintable() else "?" for char in value)
+    return _printable(value)
+
+
+def _told(answer: Answer, field: str) -> str | None:
+    """Words for a person: as many as fit, since one service's must not hide the others."""
+    value = answer.get(field)
+    if isinstance(value, str):
+        answer = {field: value[:_LONGEST_TEXT]}
+    return _text(answer, field)
+
+
+def _printable(text: str) -> str:
+    return "".join(char if char.isprintable() else "?" for char in text)
