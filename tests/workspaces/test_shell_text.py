@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pyro_mcp.boundary.redact import Redactor
@@ -43,6 +43,8 @@ def read(
 
 @given(st.lists(st.sampled_from([SECRET, b"hunter2", b"h", "ü日🥊".encode(), b"\xff\xf0", b"x"])),
        st.integers(1, 20), st.booleans())  # fmt: skip
+@example([b"\xff\xf0", b"hunter2"], 1, False)
+@example([b"\xe0\xa0", b"\xf0\x80", b"x"], 1, False)
 def test_reads_of_any_size_add_up_to_the_whole(
     parts: list[bytes], max_chars: int, running: bool
 ) -> None:

@@ -145,8 +145,10 @@ def _fitting(data: bytes, begin: int, end: int, most: int) -> int:
             low = middle
         else:
             high = middle - 1
-    # Half a character counts as one, and so may have been taken as the last.
-    return low if low == end else low - _unfinished(data[begin:low])
+    # Half a character counts as one, and so may have been taken as the last. One that never gets
+    # its other half is all there is to give, and has to be got past.
+    whole = low - _unfinished(data[begin:low])
+    return whole if begin < whole and low < end else low
 
 
 def _unfinished(data: bytes) -> int:
