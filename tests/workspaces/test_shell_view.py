@@ -6,7 +6,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pyro_mcp.workspaces.shell_view import painted, seen
+from pyro_mcp.boundary.redact import Redactor
+from pyro_mcp.workspaces import shell_view
+
+NOTHING = Redactor(())
+SECRET = Redactor((b"s3cr3t-value-42", "geheim-日本".encode()))
+
+
+def seen(before: str, text: str, *, cols: int, rows: int) -> str:
+    shown, redacted = shell_view.seen(before, text, cols=cols, rows=rows, redactor=NOTHING)
+    assert not redacted
+    return shown
+
+
+def painted(text: str, *, cols: int, rows: int, redactor: Redactor = NOTHING) -> bytes:
+    return shell_view.painted(text, cols=cols, rows=rows, redactor=redactor)
+
 
 LINES = "".join(f"{number}\r\n" for number in range(20))
 EDITOR = "pyro$ edit\r\n\x1b[?1049h\x1b[2J\x1b[Htop\x1b[3;5Hmiddle\x1b[6;1Hstatus"
@@ -83,3 +98,46 @@ def test_no_output_whatever_breaks_the_emulator(
 
     assert "\x1b" not in shown
     painted("".join(before), cols=size, rows=size).decode()
+
+
+ROW = "x" * 36
+IN_PIECES = {
+    "colours inside": ("", "a s3cr\x1b[1m3t-va\x1b[0mlue-42 b", "a [REDACTED] b"),
+    "typed over": ("", "s3crX\b3t-value-42\r\nb", "[REDACTED]\nb"),
+    "placed from right to left": ("", "\x1b[10G" "lue-42\rs3cr3t-va", "[REDACTED]"),
+    "begun before the stretch": ("s3cr\x1b[m3t", "\x1b[m-value-42", "[REDACTED]"),
+    "not all ASCII": ("", "g\x1b[meheim-日\x1b[1m本!", "[REDACTED]!"),
+    "wrapped": ("", ROW + "s3cr \r3t-value-42", ROW + "[REDACTED]"),
+    "wrapped before the stretch": (ROW + "s3cr ", "\r3t-value-42 b", "[REDACTED] b"),
+    "a wide character wrapped": (
+        "", "x" * 32 + "\x1b[mgeheim-日\x1b[m本", "x" * 32 + "[REDACTED]",
+    ),
+    "begun at the end": ("", "a s3cr\x1b[1m3t-", "a [REDACTED]"),
+    "full screen": ("", "\x1b[?1049h\x1b[3;3Hs3cr3t\x1b[3;9H-value-42", "\n\n  [REDACTED]\n"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("before", "text", "expected"), IN_PIECES.values(), ids=IN_PIECES.keys())
+def test_a_value_that_only_drawing_puts_together_is_not_seen(
+    before: str, text: str, expected: str
+) -> None:
+    shown = shell_view.seen(before, text, cols=40, rows=6, redactor=SECRET)
+
+    assert shown == (expected, True)
+
+
+def test_what_is_no_value_is_seen_as_it_is() -> None:
+    shown = shell_view.seen("", f"{LINES}s3c", cols=40, rows=6, redactor=SECRET)
+
+    assert shown == (f"{LINES}s3c".replace("\r", ""), False)
+
+
+@pytest.mark.parametrize("screen", ["", "\x1b[?1049h\x1b[H"], ids=["lines", "full screen"])
+def test_the_screen_that_is_painted_for_one_who_comes_later_has_stars_for_a_value(
+    screen: str,
+) -> None:
+    output = f"{screen}a s3cr\x1b[m3t-value-42 b\r\n{ROW}s3cr \r3t-value-42 c"
+
+    shown = painted(output, cols=40, rows=6, redactor=SECRET).decode()
+
+    assert f"a {15 * '*'} b\r\n{ROW}****\r\n{11 * '*'} c" in shown

@@ -70,7 +70,7 @@ class Redactor:
         spans = [span for span in self.spans(data) if span[0] < end and span[1] > start]
         if not spans:
             return data[start:end], False
-        return _replaced(data, spans, start, end), True
+        return replaced(data, spans, start, end), True
 
     def excerpt(self, text: str) -> tuple[str, bool]:
         """A text that was cut out of another: also without ends of values at its own ends.
@@ -87,7 +87,7 @@ class Redactor:
             spans.append((len(data) - size, len(data)))
         if not spans:
             return text, False
-        return _replaced(data, _merged(spans)).decode("utf-8", "surrogatepass"), True
+        return replaced(data, merged(spans)).decode("utf-8", "surrogatepass"), True
 
     def masked(self, data: bytes, start: int, end: int) -> bytes:
         """The same at its length: each byte of a value becomes `*`."""
@@ -101,7 +101,7 @@ class Redactor:
 
         Takes time in proportion to the data, whatever is in it.
         """
-        return _merged(span for form in self._forms for span in form.spans(data))
+        return merged(span for form in self._forms for span in form.spans(data))
 
     def held_back(self, data: bytes) -> int:
         """Bytes at the end of `data` that may begin a value; at most `longest` - 1."""
@@ -250,17 +250,19 @@ class _Form:
         return borders
 
 
-def _merged(spans: Iterable[Span]) -> list[Span]:
-    merged: list[Span] = []
+def merged(spans: Iterable[Span]) -> list[Span]:
+    """These in order, those that overlap as one."""
+    apart: list[Span] = []
     for start, end in sorted(spans):
-        if merged and start < merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        if apart and start < apart[-1][1]:
+            apart[-1] = (apart[-1][0], max(end, apart[-1][1]))
         else:
-            merged.append((start, end))
-    return merged
+            apart.append((start, end))
+    return apart
 
 
-def _replaced(data: bytes, spans: Iterable[Span], start: int = 0, end: int | None = None) -> bytes:
+def replaced(data: bytes, spans: Iterable[Span], start: int = 0, end: int | None = None) -> bytes:
+    """`data[start:end]` with a mark for each span, all of which reach into it."""
     pieces = []
     at = start
     for first, last in spans:

@@ -343,6 +343,11 @@ class Renderer:
         self._stream.feed(_NOT_TEXT.sub("", text[: len(text) - len(self._rest)]))
 
 
+def width(text: str) -> int:
+    """How many columns it takes."""
+    return len(text) if text.isascii() else sum(max(pyte.screens.wcwidth(c), 0) for c in text)
+
+
 def _known(numbers: tuple[int, ...], private: bool) -> list[int]:
     return [number for number in numbers if not private or number not in _IGNORED]
 

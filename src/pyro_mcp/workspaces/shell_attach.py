@@ -86,7 +86,8 @@ class ShellAttachment:
         from pyro_mcp.workspaces import shell_view
 
         cols, rows = self._size
-        return shell_view.painted(self._before, cols=cols, rows=rows)
+        redactor = self._watch.redactor()
+        return shell_view.painted(self._before, cols=cols, rows=rows, redactor=redactor)
 
     def receive(self) -> bytes:
         """What came; does not wait.

@@ -121,9 +121,11 @@ def read_shell(
     # Secrets may have been added while it waited.
     redactor = secrets.redactor(store, workspace_id)
     found = shell_text.stretch(output, redactor, asked_cursor=cursor, max_chars=most)
-    text = found.text
+    text, redacted = found.text, found.redacted
     if plain:
-        text = shell_view.seen(found.before, text, cols=output.shell.cols, rows=output.shell.rows)
+        size = {"cols": output.shell.cols, "rows": output.shell.rows}
+        text, drawn = shell_view.seen(found.before, text, **size, redactor=redactor)
+        redacted = redacted or drawn
     return ShellReadResult(
         **_fields(store, workspace_id, output.shell),
         cursor=found.cursor,
@@ -134,7 +136,7 @@ def read_shell(
         wait_for_idle_ms=wait_for_idle_ms,
         dropped_bytes=max(found.cursor - cursor, 0),
         wait_timed_out=output.wait_timed_out,
-        redacted=found.redacted,
+        redacted=redacted,
     )
 
 
