@@ -67,6 +67,11 @@ network_private = click.option(
     help="Address or range of a private network to open; may be repeated.",
 )  # fmt: skip
 
+network_inherit = click.option(
+    "--network-inherit", is_flag=True,
+    help="Give commands this host's proxies, package indexes and certificates.",
+)  # fmt: skip
+
 learn = click.option(
     "--learn", is_flag=True, help="Print the smallest allow list for what it asked for."
 )

@@ -28,6 +28,7 @@ _HOST_COMPAT = "host_compat"
 @options.network
 @options.network_allow
 @options.network_private
+@options.network_inherit
 @options.learn
 @click.option(
     "--allow-host-compat",
@@ -46,6 +47,7 @@ def command(
     network: bool,
     network_allow: tuple[str, ...],
     network_private: tuple[str, ...],
+    network_inherit: bool,
     learn: bool,
     allow_host_compat: bool,
     pass_stdin: bool,
@@ -87,6 +89,7 @@ def command(
             network=network,
             network_allow=network_allow,
             network_private=network_private,
+            network_inherit=network_inherit,
             allow_host_compat=allow_host_compat,
             stdin=options.read_stdin() if pass_stdin else None,
             on_output=None if as_json else output.pass_on,

@@ -64,6 +64,7 @@ def command() -> None:
 )  # fmt: skip
 @options.network_allow
 @options.network_private
+@options.network_inherit
 @click.option(
     "--allow-host-compat", is_flag=True,
     help="Accepted; a workspace always runs in a guest.",
@@ -98,6 +99,7 @@ def create(
     network_policy: str,
     network_allow: tuple[str, ...],
     network_private: tuple[str, ...],
+    network_inherit: bool,
     allow_host_compat: bool,
     seed_path: str | None,
     seed_exclude: tuple[str, ...],
@@ -132,6 +134,7 @@ def create(
             network_policy=network_policy,
             network_allow=network_allow,
             network_private=network_private,
+            network_inherit=network_inherit,
             allow_host_compat=allow_host_compat,
             secrets=given,
             seed_path=seed_path,

@@ -110,6 +110,11 @@ def parse_environment(request: Mapping[str, object], more: Mapping[str, str]) ->
     return environment
 
 
+def set_defaults(variables: Mapping[str, str]) -> None:
+    """Change the variables that every command has."""
+    _ENVIRONMENT.update(variables)
+
+
 def parse_signal(payload: bytes) -> int:
     """The number in a SIGNAL frame. Raises `RefusedError`."""
     number = decode(payload).get("signal")

@@ -130,6 +130,16 @@ class Server:
         """Say that the agent answers."""
         reply(channel, {"protocol": protocol.VERSION, "commands": len(self._executions)})
 
+    def inherit(self, channel: Channel, request: dict[str, object]) -> None:
+        """Take over the host's way to the network."""
+        from pyro_mcp.guest import inherited  # few guests do
+
+        try:
+            inherited.take(request)
+        except OSError as error:
+            raise RefusedError(protocol.ERROR_CANNOT_START, f"{error.strerror}") from error
+        reply(channel, {})
+
     def sync(self, channel: Channel) -> None:
         """Flush every file system, beside everything else."""
 
@@ -270,6 +280,8 @@ class _Connection:
             self._server.ping(self._channel)
         elif operation == "sync":
             self._server.sync(self._channel)
+        elif operation == "inherit":
+            self._server.inherit(self._channel, request)
         elif operation == "halt":
             self._server.halt(self._channel)
         elif isinstance(operation, str) and operation in protocol.SHELL_OPERATIONS:

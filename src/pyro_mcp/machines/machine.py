@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pyro_mcp.machines.cancel import Cancel
     from pyro_mcp.machines.monitor_process import MonitorProcess
     from pyro_mcp.machines.spec import Images, MachineSpec
+    from pyro_mcp.network.way import Way
 
 _STOP_SECONDS = 10.0
 _DATA_DISK = "data.ext4"
@@ -48,7 +49,7 @@ class Machine:
         self._lock = -1
         self._monitor: MonitorProcess | None = None
         self._plan: LaunchPlan | None = None
-        self._network: dict[str, Any] | None = None
+        self._way: Way | None = None
 
     @classmethod
     def create(cls, settings: Settings, spec: MachineSpec, images: Images, engine: Engine) -> Self:
@@ -64,7 +65,9 @@ class Machine:
         if spec.network:
             from pyro_mcp.network import way  # most machines have none
 
-            machine._network = way.plan(spec.policy(), resolvers=settings.resolvers)
+            machine._way = way.plan(
+                spec.policy(), resolvers=settings.resolvers, inherit=spec.network_inherit
+            )
         machine.cpu = cpu
         try:
             copy_sparse(images.blank_disk, home / _DATA_DISK)
@@ -110,13 +113,15 @@ class Machine:
                 owner_pid=os.getpid(),
                 kept=False,
                 life_seconds=life_seconds,
-                network=self._network,
+                network=self._way.launch if self._way else None,
             ),
             self.images,
             self.engine,
             lock=self._lock,
         )
         self._monitor, self._plan, self.report = started
+        if self._way is not None and self._way.inherited is not None:
+            requests.inherit(self.directory, self._way.inherited)
 
     def execute(
         self,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pyro_mcp.boundary.redact import RedactedStream, Redactor
     from pyro_mcp.machines.cancel import Cancel
     from pyro_mcp.machines.exchange import Source
+    from pyro_mcp.network.inherit import Inherited
     from pyro_mcp.results.commands import Ending
 
     OnOutput = Callable[[str, bytes], None]
@@ -111,6 +112,23 @@ def execute(
         except AgentError as error:
             hint = _HINTS.get(error.code, "'pyro doctor' checks this host.")
             raise GuestRefusedError(error.message, hint=hint) from None
+
+
+def inherit(directory: Path, inherited: Inherited) -> None:
+    """Give every command of the guest the host's proxies, indexes and certificates."""
+    from pyro_mcp.network.inherit import CERTIFICATES  # few guests have them
+
+    request: dict[str, object] = {
+        "op": "inherit",
+        "env": inherited.variables,
+        "certificates": inherited.certificates,
+        "path": CERTIFICATES,
+    }
+    with channel.connect(directory) as client:
+        try:
+            Exchange(client, request).run(within_seconds=_GRACE_SECONDS)
+        except AgentError as error:
+            raise GuestRefusedError(error.message, hint="'pyro doctor' checks this host.") from None
 
 
 def halt(directory: Path, *, timeout_seconds: float = 10.0) -> None:

@@ -37,6 +37,8 @@ class MachineSpec(NamedTuple):
     """Of what it may reach, only this; see `network.policy`."""
     network_private: tuple[str, ...] = ()
     """Of what is closed otherwise, also this."""
+    network_inherit: bool = False
+    """Take over the host's proxies, package indexes and certificates."""
 
     def policy(self) -> Policy:
         """What it may reach.

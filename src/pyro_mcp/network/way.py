@@ -4,22 +4,33 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pyro_mcp.errors import BrokenInstallError, InvalidInputError
 
 if TYPE_CHECKING:
+    from pyro_mcp.network.inherit import Inherited
     from pyro_mcp.network.policy import Policy
 
 _RESOLV_CONF = Path("/etc/resolv.conf")
 _DNS_PORT = 53
 
 
-def plan(policy: Policy, *, resolvers: str | None) -> dict[str, Any] | None:
+class Way(NamedTuple):
+    """What a guest with a network is started with."""
+
+    launch: dict[str, Any]
+    """For the gateway."""
+    inherited: Inherited | None
+    """For the guest."""
+
+
+def plan(policy: Policy, *, resolvers: str | None, inherit: bool = False) -> Way | None:
     """What the gateway needs to know; None where there is nothing to reach.
 
-    `resolvers` replaces what the host's /etc/resolv.conf names: addresses with spaces between
-    them, each with an optional port (`127.0.0.1:5353`, `[::1]:53`).
+    `inherit` takes over the host's proxies, package indexes and certificates. `resolvers` replaces
+    what the host's /etc/resolv.conf names: addresses with spaces between them, each with an
+    optional port (`127.0.0.1:5353`, `[::1]:53`).
 
     Raises:
         InvalidInputError: `resolvers` names no address.
@@ -30,11 +41,18 @@ def plan(policy: Policy, *, resolvers: str | None) -> dict[str, Any] | None:
     found = importlib.util.find_spec("dns")
     if found is None or found.origin is None:
         raise BrokenInstallError(ModuleNotFoundError("No module named 'dns' (dnspython)"))
-    return {
+    inherited = None
+    if inherit:
+        from pyro_mcp.network import inherit as inheriting  # few guests do
+
+        inherited = inheriting.from_host()
+        policy = inheriting.widened(policy, inherited)
+    launch = {
         "policy": policy.to_wire(),
         "resolvers": _servers(resolvers) if resolvers else _of_the_host(),
         "packages": str(Path(found.origin).parents[1]),
     }
+    return Way(launch, inherited)
 
 
 def _of_the_host() -> list[tuple[str, int]]:

@@ -78,6 +78,8 @@ class Workspace(Result):
     """Extra: all that it reaches, if not empty."""
     network_private: list[str]
     """Extra: closed ranges that are open to it."""
+    network_inherit: bool
+    """Extra: its commands have the host's proxies, package indexes and certificates."""
     metadata: dict[str, str] = field(default_factory=dict)
 
 

@@ -34,6 +34,7 @@ class VmMethods:
         network: bool = False,
         network_allow: Sequence[str] = (),
         network_private: Sequence[str] = (),
+        network_inherit: bool = False,
         allow_host_compat: bool = False,
         stdin: BinaryIO | bytes | None = None,
         on_output: OnOutput | None = None,
@@ -54,6 +55,8 @@ class VmMethods:
             network_allow: Of that network, only this: names (`example.org`, `*.example.org`),
                 addresses and ranges, each with an optional port (`:443`).
             network_private: Of what is closed otherwise, also these addresses and ranges.
+            network_inherit: Give commands the host's proxy variables, package indexes of pip and
+                npm, and certificates, and open what those name.
             allow_host_compat: Allow running on this host itself, without isolation, where no
                 guest can run.
             stdin: The command's input; nothing when left out.
@@ -83,6 +86,7 @@ class VmMethods:
             allow_host_compat,
             tuple(network_allow),
             tuple(network_private),
+            network_inherit,
         )
 
         def building(phase: str, fraction: float | None) -> None:
@@ -119,6 +123,7 @@ class VmMethods:
         network: bool = False,
         network_allow: Sequence[str] = (),
         network_private: Sequence[str] = (),
+        network_inherit: bool = False,
         allow_host_compat: bool = False,
     ) -> dict[str, Any]:
         """Make a machine of this process; `start_vm` boots it. Arguments as in `run_in_vm`."""
@@ -131,6 +136,7 @@ class VmMethods:
             allow_host_compat,
             tuple(network_allow),
             tuple(network_private),
+            network_inherit,
         )
         return self._manager.machines.create(spec).to_dict()
 

@@ -32,6 +32,7 @@ class WorkspaceMethods:
         network_policy: str = "off",
         network_allow: Sequence[str] = (),
         network_private: Sequence[str] = (),
+        network_inherit: bool = False,
         allow_host_compat: bool = False,
         seed_path: str | Path | None = None,
         secrets: list[dict[str, str]] | None = None,
@@ -55,6 +56,8 @@ class WorkspaceMethods:
                 addresses and ranges, each with an optional port (`:443`). A name is open at the
                 addresses that the guest's resolver answered.
             network_private: Of what is closed otherwise, also these addresses and ranges.
+            network_inherit: Give commands the host's proxy variables, package indexes of pip and
+                npm, and certificates, and open what those name.
             allow_host_compat: Accepted; a workspace always runs in a guest.
             seed_path: Host directory, or archive (`.tar`, `.tar.gz`, `.tgz`, `.tar.zst`, `.zip`),
                 that /workspace begins with.
@@ -83,6 +86,7 @@ class WorkspaceMethods:
             network_policy=network_policy,
             network_allow=network_allow,
             network_private=network_private,
+            network_inherit=network_inherit,
             name=name,
             labels=labels,
             seed_path=seed_path,

@@ -35,6 +35,7 @@ class WorkspaceRow:
     forked_from: str | None
     network_allow: str = "[]"
     network_private: str = "[]"
+    network_inherit: int = 0
 
 
 _COLUMNS = tuple(field.name for field in fields(WorkspaceRow))

@@ -52,6 +52,7 @@ def create(
     network_policy: str = "off",
     network_allow: Sequence[str] = (),
     network_private: Sequence[str] = (),
+    network_inherit: bool = False,
     name: str | None = None,
     labels: Mapping[str, str] | None = None,
     seed_path: str | Path | None = None,
@@ -74,6 +75,11 @@ def create(
     check_range("mem_mib", mem_mib, *config.MEM_MIB_RANGE)
     naming.check_ttl(ttl_seconds)
     policy = policies.parse(naming.clean_policy(network_policy), network_allow, network_private)
+    if network_inherit and not policy.outbound:
+        raise InvalidInputError(
+            "network_inherit", f"was given, and network_policy is {policy.mode!r}",
+            hint="Give network_policy 'egress' with it.",
+        )  # fmt: skip
     cleaned_name = None if name is None else naming.clean_name(name)
     cleaned_labels = naming.clean_labels(labels or {})
     given = Secrets(current=cleaned(secrets))
@@ -91,6 +97,7 @@ def create(
             mem_mib=mem_mib,
             ttl_seconds=ttl_seconds,
             **networking.columns(policy),
+            network_inherit=int(network_inherit),
             created_at=now,
             last_activity_at=now,
             generation=0,
@@ -214,6 +221,7 @@ def look(store: Store, workspace_id: str) -> Workspace:
         tap_name=protocol.LINK if policy.outbound else None,
         network_allow=[entry.text for entry in policy.allow],
         network_private=[str(network) for network in policy.private],
+        network_inherit=bool(row.network_inherit),
         execution_mode="guest_vsock",
         workspace_path=protocol.WORKSPACE,
         workspace_seed=WorkspaceSeed(

@@ -44,9 +44,11 @@ def columns(policy: Policy) -> dict[str, str]:
     }
 
 
-def way_out(store: Store, row: WorkspaceRow) -> dict[str, Any] | None:
+def way_out(store: Store, row: WorkspaceRow) -> way.Way | None:
     """What its machine is booted with."""
-    return way.plan(policy_of(row), resolvers=store.settings.resolvers)
+    return way.plan(
+        policy_of(row), resolvers=store.settings.resolvers, inherit=bool(row.network_inherit)
+    )
 
 
 def put_in_force(row: WorkspaceRow, place: Place, policy: Policy) -> None:
@@ -59,12 +61,20 @@ def put_in_force(row: WorkspaceRow, place: Place, policy: Policy) -> None:
         return
     if policy_of(row).outbound:
         # Also to none: its interface stays until it stops, and nothing passes.
-        client.change_policy(place.home, policy)
+        client.change_policy(place.home, _widened(row, policy))
     elif policy.outbound:
         raise WorkspaceStateError(
             row.id, state="started without a network interface", needed="stopped",
             hint=f"Stop it (pyro workspace stop {row.id}), then change the policy.",
         )  # fmt: skip
+
+
+def _widened(row: WorkspaceRow, policy: Policy) -> Policy:
+    if not row.network_inherit or not policy.outbound:
+        return policy
+    from pyro_mcp.network import inherit  # few workspaces do
+
+    return inherit.widened(policy, inherit.from_host())
 
 
 class Watch:

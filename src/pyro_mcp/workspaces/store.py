@@ -6,7 +6,7 @@ import contextlib
 import os
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from pyro_mcp.errors import GuestLostError, GuestUnreachableError, UnknownWorkspaceError
 from pyro_mcp.machines import channel, directory, requests
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from pyro_mcp.config import Settings
     from pyro_mcp.machines.spec import Images
+    from pyro_mcp.network.way import Way
     from pyro_mcp.state.workspaces import WorkspaceRow
 
     Progress = Callable[[str, float | None], None]
@@ -172,6 +173,7 @@ class Store:
         from pyro_mcp.machines.launching import Boot, boot
 
         check_memory(row.mem_mib)
+        way_out = self._way_out(row)
         engine = choose_engine(self.engine_name)
         images = self.find_images(row.environment, quiet)
         place.ready.unlink(missing_ok=True)
@@ -193,7 +195,7 @@ class Store:
                     kept=True,
                     life_seconds=0,
                     idle_file=place.activity,
-                    network=self._way_out(row),
+                    network=way_out.launch if way_out else None,
                 ),
                 images,
                 engine,
@@ -202,6 +204,8 @@ class Store:
             # The process we started has handed over to the monitor and ended.
             started.monitor.end()
         self._furnish(place)
+        if way_out is not None and way_out.inherited is not None:
+            requests.inherit(place.home, way_out.inherited)
         # A machine begins without services; what is recorded was another's.
         self.forget_services(row.id)
         place.ready.touch()
@@ -222,7 +226,7 @@ class Store:
         with self.database.changing() as connection:
             services.remove_all(connection, workspace_id)
 
-    def _way_out(self, row: WorkspaceRow) -> dict[str, Any] | None:
+    def _way_out(self, row: WorkspaceRow) -> Way | None:
         if row.network_policy == "off":
             return None
         from pyro_mcp.workspaces import networking  # most workspaces have none
