@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -86,20 +87,27 @@ def world(
 
 @pytest.fixture(scope="module")
 def make_guest(world: World, _shared_state_dir: Path, images: object) -> Iterator[MakeGuest]:
-    """Makes workspaces that run inside of the small internet."""
+    """Makes workspaces that run inside of the small internet, for the tests of a module."""
     with ExitStack() as owned:
+        yield partial(_made, owned, world, _shared_state_dir)
 
-        def make(**arguments: object) -> Guest:
-            asked = {"environment": "debian:12", "mem_mib": 512, "ttl_seconds": 0, **arguments}
-            made = in_world(world, _shared_state_dir, "create_workspace", asked)
-            guest = Guest(world, made["workspace_id"], _shared_state_dir)
-            owned.callback(
-                in_world, world, _shared_state_dir, "delete_workspace",
-                {"workspace_id": guest.workspace_id},
-            )  # fmt: skip
-            return guest
 
-        yield make
+@pytest.fixture
+def make_own_guest(
+    world: World, _shared_state_dir: Path, state_dir: Path, images: object
+) -> Iterator[MakeGuest]:
+    """The same, for one test."""
+    with ExitStack() as owned:
+        yield partial(_made, owned, world, _shared_state_dir)
+
+
+def _made(owned: ExitStack, world: World, state: Path, **arguments: object) -> Guest:
+    asked = {"environment": "debian:12", "mem_mib": 512, "ttl_seconds": 0, **arguments}
+    made = in_world(world, state, "create_workspace", asked)
+    guest = Guest(world, made["workspace_id"], state)
+    which = {"workspace_id": guest.workspace_id}
+    owned.callback(in_world, world, state, "delete_workspace", which)
+    return guest
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from pyro_mcp import config
 from pyro_mcp.doctor import checks, kernel
 from pyro_mcp.doctor.checks import Check
 from pyro_mcp.doctor.installation import installation_checks
+from pyro_mcp.doctor.network import network_check
 from pyro_mcp.errors import InvalidInputError, PyroError
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ def build_report(platform: str = config.PLATFORM, *, boot: bool | None = None) -
         ),
         *_guarded("user namespaces", kernel.namespaces_check),
     ]
+    network = _guarded("guest network", network_check)
+    done += network
     if settings is not None:
         done += [
             *_guarded(
@@ -84,7 +87,7 @@ def build_report(platform: str = config.PLATFORM, *, boot: bool | None = None) -
             "capabilities": {
                 "supports_vm_boot": works,
                 "supports_guest_exec": works,
-                "supports_guest_network": False,
+                "supports_guest_network": works and all(check.ok for check in network),
                 "reason": issues[0] if issues else None,
             }
         }

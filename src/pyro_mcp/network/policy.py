@@ -155,6 +155,9 @@ def parse(mode: str, allow: Iterable[str] = (), private: Iterable[str] = ()) -> 
     Raises:
         InvalidInputError: An entry that cannot be read, or that could never take effect.
     """
+    for what, given in (("network_allow", allow), ("network_private", private)):
+        if isinstance(given, str):
+            raise InvalidInputError(what, "is one text", hint="Give a list of entries.")
     opened = tuple(_private(text) for text in private)
     entries = tuple(_allowed(text, opened) for text in allow)
     for what, count in (("network_allow", len(entries)), ("network_private", len(opened))):

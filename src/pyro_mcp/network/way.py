@@ -49,10 +49,15 @@ def plan(policy: Policy, *, resolvers: str | None, inherit: bool = False) -> Way
         policy = inheriting.widened(policy, inherited)
     launch = {
         "policy": policy.to_wire(),
-        "resolvers": _servers(resolvers) if resolvers else _of_the_host(),
+        "resolvers": servers(resolvers),
         "packages": str(Path(found.origin).parents[1]),
     }
     return Way(launch, inherited)
+
+
+def servers(text: str | None) -> list[tuple[str, int]]:
+    """Address and port of each resolver that is asked; those of the host if none is named."""
+    return _named(text) if text else _of_the_host()
 
 
 def _of_the_host() -> list[tuple[str, int]]:
@@ -64,7 +69,7 @@ def _of_the_host() -> list[tuple[str, int]]:
     return [(w[1].partition("%")[0], _DNS_PORT) for w in words if w[:1] == ["nameserver"] and w[1:]]
 
 
-def _servers(text: str) -> list[tuple[str, int]]:
+def _named(text: str) -> list[tuple[str, int]]:
     import ipaddress
 
     servers = []

@@ -30,8 +30,8 @@ class WorkspaceMethods:
         mem_mib: int = config.DEFAULT_MEM_MIB,
         ttl_seconds: int = config.DEFAULT_TTL_SECONDS,
         network_policy: str = "off",
-        network_allow: Sequence[str] = (),
-        network_private: Sequence[str] = (),
+        network_allow: Sequence[str] | None = None,
+        network_private: Sequence[str] | None = None,
         network_inherit: bool = False,
         allow_host_compat: bool = False,
         seed_path: str | Path | None = None,
@@ -84,8 +84,8 @@ class WorkspaceMethods:
             mem_mib=mem_mib,
             ttl_seconds=ttl_seconds,
             network_policy=network_policy,
-            network_allow=network_allow,
-            network_private=network_private,
+            network_allow=network_allow or (),
+            network_private=network_private or (),
             network_inherit=network_inherit,
             name=name,
             labels=labels,
@@ -145,7 +145,7 @@ class WorkspaceMethods:
         ).to_dict()
 
     def network_log(
-        self, workspace_id: str, *, verdict: str | None = None, limit: int = 1000
+        self, workspace_id: str, *, verdict: str | None = None, limit: int = 50
     ) -> dict[str, Any]:
         """What a workspace reached and tried to reach, oldest first.
 

@@ -30,6 +30,8 @@ MAX_CHARS = integer("max_chars", "At most, from offset", bounds.STREAM_CHARS)
 SECRET_ENV = mapping("secret_env", "Secret name → variable name", full_only=True)
 _NAME = text("name", "For people, 1-120 characters", None)
 _LABELS = mapping("labels")
+_ALLOW = texts("network_allow", "Only these names, addresses, each :port", full_only=True)
+_PRIVATE = texts("network_private", "Private ranges to open", full_only=True)
 RECORD = {"workspace_id": "string", "state": "string"}
 
 
@@ -112,7 +114,7 @@ CREATE = workspace_tool(
         "network_policy", "off, published-ports, egress or egress+published-ports", "off",
         full_only=True,
     ),
-    texts("network_allow", "Of egress, only these names or addresses", full_only=True),
+    _ALLOW, _PRIVATE, flag("network_inherit", "Proxies, indexes of the host", full_only=True),
     HOST_COMPAT,
     text("seed_path", "", None),
     objects("secrets", "string", about="Each name, and value or file_path", full_only=True),
@@ -132,6 +134,7 @@ UPDATE = workspace_tool(
     "workspace_update", "Rename or label a workspace",
     "Change a workspace's name and labels; labels merge key by key.",
     "update_workspace", WORKSPACE_ID, _NAME, flag("clear_name"), _LABELS, texts("clear_labels"),
+    text("network_policy", "", None, full_only=True), _ALLOW, _PRIVATE,
     profiles=(CORE, FULL), hints=Hints(idempotent=True),
 )  # fmt: skip
 

@@ -59,14 +59,15 @@ def put_in_force(row: WorkspaceRow, place: Place, policy: Policy) -> None:
     """
     if not place.running:
         return
-    if policy_of(row).outbound:
+    try:
         # Also to none: its interface stays until it stops, and nothing passes.
         client.change_policy(place.home, _widened(row, policy))
-    elif policy.outbound:
-        raise WorkspaceStateError(
-            row.id, state="started without a network interface", needed="stopped",
-            hint=f"Stop it (pyro workspace stop {row.id}), then change the policy.",
-        )  # fmt: skip
+    except GuestLostError:
+        if policy.outbound:
+            raise WorkspaceStateError(
+                row.id, state="started without a network interface", needed="stopped",
+                hint=f"Stop it (pyro workspace stop {row.id}), then change the policy.",
+            ) from None  # fmt: skip
 
 
 def _widened(row: WorkspaceRow, policy: Policy) -> Policy:
