@@ -28,6 +28,7 @@ _NAMES = {
     "shells": "terminals: a line and its answer, 100 MB of output",
     "services": "services: until one is ready; bytes and requests through a published port",
     "mcp": "the MCP server: first answer, cost of a call, 20 calls at once",
+    "network": "bytes and connections through a guest's network",
     "work_mix": "compilers, tests, git and more, step by step (minutes)",
 }
 _RESULTS = Path(__file__).with_name("results")

@@ -61,9 +61,16 @@ class Ground:
         )
 
     @contextmanager
-    def machine(self, environment: str, *, mem_mib: int) -> Iterator[Machine]:
-        """A running machine that takes any number of commands."""
-        spec = MachineSpec(environment, 1, mem_mib, _LIFE_SECONDS, False, False)
+    def machine(
+        self, environment: str, *, mem_mib: int, reaches: tuple[str, ...] = ()
+    ) -> Iterator[Machine]:
+        """A running machine that takes any number of commands.
+
+        With `reaches` it has a network, and these private addresses are open to it.
+        """
+        spec = MachineSpec(
+            environment, 1, mem_mib, _LIFE_SECONDS, bool(reaches), False, (), reaches
+        )
         settings = self.pyro.manager.settings
         with Machine.create(settings, spec, self.images(environment), choose_engine()) as machine:
             machine.start(life_seconds=_LIFE_SECONDS)

@@ -22,7 +22,7 @@ def command() -> None:
 @options.workspace_id
 @click.option("--verdict", type=click.Choice(("allowed", "denied", "failed")), help="Only these.")
 @click.option(
-    "--limit", metavar="LIMIT", type=int, default=50, show_default=True,
+    "--limit", metavar="LIMIT", type=int, default=100, show_default=True,
     help="The latest so many.",
 )  # fmt: skip
 @options.learn

@@ -145,7 +145,7 @@ class WorkspaceMethods:
         ).to_dict()
 
     def network_log(
-        self, workspace_id: str, *, verdict: str | None = None, limit: int = 50
+        self, workspace_id: str, *, verdict: str | None = None, limit: int = 100
     ) -> dict[str, Any]:
         """What a workspace reached and tried to reach, oldest first.
 

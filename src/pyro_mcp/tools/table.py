@@ -22,7 +22,7 @@ TOOLS: tuple[Tool, ...] = (
     shells.OPEN, shells.LIST, shells.READ, shells.WRITE, shells.SIGNAL, shells.RESIZE,
     shells.CLOSE,
     services.START, services.LIST, services.STATUS, services.LOGS, services.STOP,
-    secrets.SET, secrets.LIST, secrets.DELETE,
+    secrets.SET, secrets.LIST, secrets.DELETE, workspaces.NETWORK_LOG,
     workspaces.DELETE,
 )  # fmt: skip
 
