@@ -175,6 +175,7 @@ def logs(
             tail_lines=tail_lines, all=all_lines,
         )  # fmt: skip
         _say(tag, seen, as_json=False)
+        output.also(tag, seen)
         return
     found = Pyro().logs_service(workspace_id, service_name, tail_lines=tail_lines, all=all_lines)
     if as_json:
@@ -183,6 +184,7 @@ def logs(
     output.content(found["stdout"])
     output.content(found["stderr"], to=output.STDERR)
     _say(tag, found, as_json=False)
+    output.also(tag, found)
     if found["truncated"]:
         output.note(f"[{tag}] earlier lines were left out")
 
@@ -203,8 +205,10 @@ def _say_started(tag: str, started: dict[str, Any], *, as_json: bool) -> int:
     if not as_json:
         output.also(tag, started)
         if started["state"] == "failed":
-            why = started["problem"] or f"exit code {output.plain(started['exit_code'])}"
-            output.note(f"[{tag}] it failed: {started['stop_reason']}; {why}")
+            code = started["exit_code"]
+            ended = None if code is None else f"exit code {code}"
+            why = [text for text in (ended, started["problem"]) if text]
+            output.note("; ".join((f"[{tag}] it failed: {started['stop_reason']}", *why)))
             for text in (started["last_stdout"], started["last_stderr"]):
                 output.content(text or "", to=output.STDERR)
     return 1 if started["state"] == "failed" else 0

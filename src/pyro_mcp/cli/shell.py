@@ -150,6 +150,7 @@ def read(
         output.warning(f"{result['dropped_bytes']} bytes before that are no longer kept.")
     more = ("cursor", "next_cursor", "truncated", "plain", "wait_for_idle_ms", "execution_mode")
     _say("read", result, *more)
+    output.also("workspace-shell-read", result)
 
 
 @command.command("write")

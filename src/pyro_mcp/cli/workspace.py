@@ -255,6 +255,8 @@ def logs(workspace_id: str, as_json: bool) -> None:
         output.line(f"$ {entry['command']}")
         output.content(entry["stdout"])
         output.content(entry["stderr"], to=output.STDERR)
+    redacted = any(entry["redacted"] for entry in history["entries"])
+    output.also("workspace-logs", {"redacted": redacted})
 
 
 @click.command("stop")

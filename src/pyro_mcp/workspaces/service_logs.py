@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, AnyStr
 
 from pyro_mcp import protocol
@@ -125,7 +126,8 @@ def follow(
             asked = (part.stdout_to, part.stderr_to)
         for stream, gate in gates.items():
             pass_on(stream, gate.finish())
-    return one(store, workspace_id, name).shown(workspace_id, watch.redactor())
+    shown = one(store, workspace_id, name).shown(workspace_id, watch.redactor())
+    return replace(shown, redacted=shown.redacted or any(gate.redacted for gate in gates.values()))
 
 
 class _Gate:
@@ -134,11 +136,18 @@ class _Gate:
     def __init__(self, watch: Watch) -> None:
         self._watch = watch
         self._stream = watch.redactor().stream()
+        self._redacted_before = False
+
+    @property
+    def redacted(self) -> bool:
+        """Whether a value was left out so far."""
+        return self._redacted_before or self._stream.redacted
 
     def begin(self, data: bytes, *, cut: bool) -> bytes:
         """The first piece, or with `cut` the first after a gap."""
         redactor = self._watch.redactor()
         if cut:
+            self._redacted_before = self.redacted
             self._stream = redactor.stream()
             # A value that begins in the gap cannot be recognised: its end goes too.
             longest = redactor.longest

@@ -51,7 +51,7 @@ def test_a_service_that_fails_ends_the_command_with_1_and_says_why(
     status, out, err = service("start", workspace_id, "s", *words)
     assert (status, out) == (1, "")
     assert "state=failed" in err
-    assert "process_exited_before_ready" in err
+    assert "it failed: process_exited_before_ready; exit code 3" in err
     assert err.endswith("no config\n")
 
     status, out, err = service("start", workspace_id, "s", "--json", *words)

@@ -9,6 +9,7 @@ import select
 from pathlib import Path
 
 from pyro_mcp import Pyro
+from tests.support import until
 from tests.surfaces.cli.support import PYRO, run_pyro
 
 TOKEN = "hush-hush-token"
@@ -89,6 +90,26 @@ def test_creating_takes_them_and_exec_maps_them(kept: Pyro, tmp_path: Path) -> N
     assert [one["name"] for one in json.loads(made.stdout)["secrets"]] == ["A", "B", "C"]
     assert ran.stdout == b"[REDACTED] [REDACTED] 20 15 \n"
     assert b"[workspace-exec] values of secrets are shown as [REDACTED]\n" in ran.stderr
+
+
+def test_whatever_left_a_value_out_says_so(kept: Pyro, workspace_id: str) -> None:
+    kept.set_secret(workspace_id, "A", value=TOKEN)
+    command = "cat /run/pyro-secrets/A"
+    kept.exec_workspace(workspace_id, command=command)
+    kept.start_service(workspace_id, "s", command=command)
+    shell_id = kept.open_shell(workspace_id)["shell_id"]
+    kept.write_shell(workspace_id, shell_id, input=f"{command}; exit")
+    until(lambda: kept.read_shell(workspace_id, shell_id)["state"] == "stopped")
+
+    for words in (
+        ("logs", workspace_id),
+        ("service", "logs", workspace_id, "s"),
+        ("service", "logs", workspace_id, "s", "--follow"),
+        ("shell", "read", workspace_id, shell_id),
+    ):
+        shown = run_pyro("workspace", *words)
+        assert (shown.returncode, b"[REDACTED]" in shown.stdout) == (0, True)
+        assert b"values of secrets are shown as [REDACTED]\n" in shown.stderr
 
 
 def test_mistakes_do_not_quote_a_value(kept: Pyro, workspace_id: str) -> None:

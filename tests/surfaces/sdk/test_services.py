@@ -315,7 +315,7 @@ def test_following_passes_on_what_comes_until_the_end(kept: Pyro) -> None:
     ended = kept.follow_service(workspace_id, "s", on_output=take, tail_lines=1)
 
     assert seen == {"stdout": b"before\n[REDACTED]\n", "stderr": b"err\n"}
-    assert (ended["state"], ended["exit_code"]) == ("exited", 7)
+    assert (ended["state"], ended["exit_code"], ended["redacted"]) == ("exited", 7, True)
 
 
 def _in_state(pyro: Pyro, workspace_id: str, name: str, state: str) -> dict[str, Any] | None:
