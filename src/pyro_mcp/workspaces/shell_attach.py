@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from pyro_mcp import protocol
+from pyro_mcp.errors import GuestLostError
 from pyro_mcp.machines import shells as guest
 from pyro_mcp.workspaces import secrets, shells
 from pyro_mcp.workspaces.shell_text import LiveText, held_back
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
     from typing import Self
 
@@ -94,9 +96,11 @@ class ShellAttachment:
 
         Raises:
             UnknownShellError: It was closed before.
-            GuestLostError: The workspace was stopped, or its machine ended.
+            WorkspaceStateError: The workspace was stopped, or its machine ended.
+            GuestLostError: The connection broke for another reason.
         """
-        data = self._stream.receive()
+        with self._machine_that_may_end():
+            data = self._stream.receive()
         now = time.monotonic()
         if data:
             self._last_came = now
@@ -107,8 +111,12 @@ class ShellAttachment:
         return self._live.feed(data, settled=now - self._last_came >= QUIET_SECONDS)
 
     def send(self, data: bytes) -> int:
-        """Type as much of `data` as can be taken now, and say how much that was."""
-        return self._stream.send(data)
+        """Type as much of `data` as can be taken now, and say how much that was.
+
+        Raises as `receive`.
+        """
+        with self._machine_that_may_end():
+            return self._stream.send(data)
 
     def resize(self, cols: int, rows: int) -> None:
         """Give the shell's terminal another size."""
@@ -118,6 +126,15 @@ class ShellAttachment:
     def close(self) -> None:
         """Let go; the shell goes on. May be called twice."""
         self._owned.close()
+
+    @contextmanager
+    def _machine_that_may_end(self) -> Iterator[None]:
+        try:
+            yield
+        except GuestLostError as error:
+            if self._store.wait_until_stopped(self._store.place(self.workspace_id)):
+                raise shells.stopped(self.workspace_id) from error
+            raise
 
     def _begin(self, home: Path) -> guest.ShellStream:
         output = guest.read_shell(

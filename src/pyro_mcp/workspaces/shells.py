@@ -215,7 +215,12 @@ def asking(store: Store, workspace_id: str, ask: Callable[[Path], T]) -> T:
                 return ask(place.home)
             except GuestUnreachableError:
                 pass  # it ended before it was asked
-    raise WorkspaceStateError(
+    raise stopped(workspace_id)
+
+
+def stopped(workspace_id: str) -> WorkspaceStateError:
+    """The error for a question about shells of a stopped workspace."""
+    return WorkspaceStateError(
         workspace_id,
         state="stopped",
         needed="started",

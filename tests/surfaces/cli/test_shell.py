@@ -182,6 +182,21 @@ def test_one_who_leaves_comes_back_to_what_was_there(kept: Pyro, workspace_id: s
     assert kept.read_shell(workspace_id, shell_id)["state"] == "stopped"
 
 
+def test_who_is_attached_when_the_workspace_is_stopped_is_told(
+    kept: Pyro, workspace_id: str
+) -> None:
+    shell_id = kept.open_shell(workspace_id)["shell_id"]
+    with sitting_at("workspace", "shell", "attach", workspace_id, shell_id) as person:
+        person.wait_for(b"pyro$ ")
+        kept.stop_workspace(workspace_id)
+
+        # The end of the shell, killed with the others, may come through before the machine's.
+        assert person.status() in (1, 137)
+        told = (f"Workspace {workspace_id} is stopped", f"shell_id={shell_id} state=stopped")
+        assert any(words.encode() in person.seen for words in told)
+        assert b"lost" not in person.seen
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_terminal_is_given_back_when_the_attached_process_is_ended(
     kept: Pyro, workspace_id: str, number: int
