@@ -4,6 +4,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from pyro_mcp.errors import InvalidInputError
+
 PLATFORM = "linux-x86_64"
 
 VCPU_RANGE = (1, 8)
@@ -22,6 +24,10 @@ CACHE_VARIABLE = "PYRO_ENVIRONMENT_CACHE_DIR"
 STATE_VARIABLE = "PYRO_STATE_DIR"
 CATALOGUE_VARIABLE = "PYRO_CATALOGUE"
 DNS_VARIABLE = "PYRO_DNS"
+KERNEL_VARIABLE = "PYRO_KERNEL"
+
+OWN_KERNEL, DEBIAN_KERNEL = "pyro", "debian"
+"""The guest kernel that comes with pyro, and the distribution's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,12 +42,18 @@ class Settings:
     """The user's own environments; need not exist."""
     resolvers: str | None = None
     """Who is asked for names on behalf of guests, instead of the host's own resolvers."""
+    kernel: str = OWN_KERNEL
+    """Which kernel guests run: `pyro` or `debian`."""
 
     @classmethod
     def from_environment(
         cls, *, cache_dir: Path | None = None, state_dir: Path | None = None
     ) -> "Settings":
-        """Follow XDG, then the `PYRO_…` variables, then the arguments (the last one wins)."""
+        """Follow XDG, then the `PYRO_…` variables, then the arguments (the last one wins).
+
+        Raises:
+            InvalidInputError: PYRO_KERNEL names no kernel.
+        """
         import platformdirs
 
         environ = os.environ
@@ -57,7 +69,17 @@ class Settings:
             if catalogue
             else platformdirs.user_config_path("pyro-mcp") / "environments.toml",
             resolvers=environ.get(DNS_VARIABLE) or None,
+            kernel=_kernel(environ.get(KERNEL_VARIABLE)),
         )
+
+
+def _kernel(wanted: str | None) -> str:
+    known = (OWN_KERNEL, DEBIAN_KERNEL)
+    if wanted and wanted not in known:
+        raise InvalidInputError(
+            KERNEL_VARIABLE, f"is {wanted!r}", hint=f"Known kernels: {', '.join(known)}."
+        )
+    return wanted or OWN_KERNEL
 
 
 def _absolute(path: str | Path) -> Path:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pyro_mcp.config import Settings
-from pyro_mcp.environments import cache, keys
+from pyro_mcp.environments import cache, keys, shipped_kernel
 from pyro_mcp.environments.image import loader_command
 from pyro_mcp.environments.workshop import unfinished
 from pyro_mcp.errors import EnvironmentBuildError
@@ -46,22 +46,12 @@ def test_the_jail_holds_the_kernel_its_libraries_and_nothing_else(runtime: cache
     assert not any(path.is_symlink() for path in runtime.jail_root.rglob("*"))
 
 
-def test_the_agents_root_has_mount_points_launcher_modules_and_agent(
-    runtime: cache.Runtime,
-) -> None:
+def test_the_agents_root_has_mount_points_launcher_and_agent(runtime: cache.Runtime) -> None:
     assert _names(runtime, "/") == {
         *("bin", "sbin", "lib", "lib64", "usr", "etc", "init.py"),
         *("proc", "sys", "dev", "run", "tmp", "env", "seed", "data", "sysroot"),
     }
-    assert _names(runtime, "/usr/lib/pyro/modules") == {
-        f"{module}.ko"
-        for module in (
-            "vsock",
-            "vmw_vsock_virtio_transport_common",
-            "vmw_vsock_virtio_transport",
-            "overlay",
-        )
-    }
+    assert _names(runtime, "/usr/lib/pyro") == {"pyro_mcp"}
     assert {"protocol.py", "guest", "__init__.py"} <= _names(runtime, "/usr/lib/pyro/pyro_mcp")
     assert _names(runtime, "/usr/bin") == {"python3", "python3.14", "busybox"}
     assert _names(runtime, "/usr/sbin") == {"mke2fs"}
@@ -106,7 +96,7 @@ def test_the_record_tells_exact_versions_and_the_kernels_digest(runtime: cache.R
     manifest = json.loads((runtime.jail_root.parent / cache.RUNTIME_MANIFEST).read_text())
 
     assert manifest["suite"] == "forky"
-    assert manifest["packages"]["user-mode-linux"] == runtime.version
+    assert manifest["kernel_version"] == runtime.version == shipped_kernel.provenance().release
     assert set(keys.RUNTIME_PACKAGES) <= set(manifest["packages"])
     assert runtime.digest == manifest["kernel_digest"]
 

@@ -136,6 +136,22 @@ def subordinate_ids_check(*, installed: bool) -> Check:
     )
 
 
+def guest_kernel_check(settings: Settings) -> Check:
+    """Which kernel guests run; the one that comes with pyro is unpacked and compared."""
+    from pyro_mcp.config import DEBIAN_KERNEL, KERNEL_VARIABLE, OWN_KERNEL
+    from pyro_mcp.environments import shipped_kernel
+
+    if settings.kernel == DEBIAN_KERNEL:
+        other = f"without {KERNEL_VARIABLE}={DEBIAN_KERNEL} it is pyro's own"
+        return Check("guest kernel", True, f"the distribution's; {other}")
+    whose = shipped_kernel.provenance()
+    shipped_kernel.verify()
+    other = f"{KERNEL_VARIABLE}={DEBIAN_KERNEL} takes the distribution's"
+    return Check(
+        "guest kernel", True, f"{OWN_KERNEL}'s own, {whose.release} from {whose.source}; {other}"
+    )
+
+
 def installed_checks(settings: Settings) -> Iterator[Check]:
     """The runtime and the environments of the cache, read and compared with their records."""
     from pyro_mcp.environments import cache

@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 _DISTRIBUTION = "pyro-mcp"
 _DEPENDENCIES = ("click", "platformdirs", "rich")
-_DATA = ("environments/catalogue.toml", "jail/uml.seccomp", "protocol.py", "guest/__main__.py")
+_DATA = (
+    *("environments/catalogue.toml", "jail/uml.seccomp", "protocol.py", "guest/__main__.py"),
+    *("environments/kernel/linux.xz", "environments/kernel/provenance.json"),
+)
 """Files that nothing imports on the host, so that only the first run would miss them."""
 
 _PARTS = ("host", "engines", "jail", "vsock", "environments", "machines", "sdk")

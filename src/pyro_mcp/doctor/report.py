@@ -62,6 +62,7 @@ def build_report(platform: str = config.PLATFORM, *, boot: bool | None = None) -
                 lambda: checks.cache_check(settings, installed=bool(installed)),
             ),
             *_guarded("state directory", lambda: checks.state_check(settings)),
+            *_guarded("guest kernel", lambda: checks.guest_kernel_check(settings)),
             *_guarded("images", lambda: checks.installed_checks(settings)),
         ]
     kvm = kernel.kvm_probe()
@@ -226,7 +227,9 @@ def _runtime(settings: Settings, environments: list[dict[str, Any]]) -> dict[str
         "artifacts_dir": str(settings.cache_dir),
         "artifacts_present": manifest is not None,
         "notice_path": str(place / "tree" / "usr" / "share" / "doc"),
-        "bundle_version": keys.runtime_key(),
+        "bundle_version": keys.runtime_key(settings.kernel),
+        "kernel": settings.kernel,
+        "kernel_version": (manifest or {}).get("kernel_version"),
         "component_versions": dict((manifest or {}).get("packages", {})),
         "catalog_version": environments[0]["catalog_version"] if environments else None,
         "cache_dir": str(settings.cache_dir),

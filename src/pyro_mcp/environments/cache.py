@@ -53,7 +53,7 @@ class Runtime(NamedTuple):
     agent_image: Path
     """Read-only ext4: the root of the guest agent."""
     version: str
-    """Debian's version of the kernel's package."""
+    """The kernel's release, or Debian's version of its package."""
     digest: str
     """sha256 of the kernel."""
 
@@ -221,7 +221,7 @@ def platform_place(settings: Settings) -> Path:
 
 def runtime_place(settings: Settings) -> Path:
     """Where the runtime of this version of pyro is, or will be."""
-    return settings.cache_dir / "runtime" / f"{PLATFORM}-{keys.runtime_key()}"
+    return settings.cache_dir / "runtime" / f"{PLATFORM}-{keys.runtime_key(settings.kernel)}"
 
 
 def install_place(settings: Settings, current: Wanted | Entry) -> Path:
@@ -287,7 +287,7 @@ def find_runtime(place: Path, agent: Path) -> Runtime | None:
         jail_root=place / "jail",
         kernel=kernel,
         agent_image=agent,
-        version=manifest["packages"]["user-mode-linux"],
+        version=manifest["kernel_version"],
         digest=manifest["kernel_digest"],
     )
 

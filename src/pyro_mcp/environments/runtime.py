@@ -13,7 +13,16 @@ from hashlib import file_digest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pyro_mcp.environments import archive, cache, image, keys, tarball, workshop
+from pyro_mcp.config import DEBIAN_KERNEL
+from pyro_mcp.environments import (
+    archive,
+    cache,
+    image,
+    keys,
+    shipped_kernel,
+    tarball,
+    workshop,
+)
 from pyro_mcp.environments.tarball import Addition
 from pyro_mcp.errors import EnvironmentBuildError
 from pyro_mcp.host.files import publish, sync_directory, sync_file, write_whole
@@ -73,7 +82,7 @@ _JAIL_FILES = {
 _JAIL_MOUNT_POINTS = ("dev", "tmp", "run", "run/disks", "run/sock")
 
 AGENT_FOLDER = "usr/lib/pyro"
-"""In the agent's root: the package `pyro_mcp` as the guest has it, and `modules/*.ko`."""
+"""In the agent's root: the package `pyro_mcp` as the guest has it, and Debian's `modules/*.ko`."""
 
 
 def build(settings: Settings, place: Path, *, progress: Progress) -> None:
@@ -98,7 +107,7 @@ def build(settings: Settings, place: Path, *, progress: Progress) -> None:
         request = archive.Request(
             what=_WHAT,
             suite=keys.RUNTIME_SUITE,
-            packages=keys.RUNTIME_PACKAGES,
+            packages=keys.runtime_packages(settings.kernel),
             variant="extract",
             needed_mib=_NEEDED_MIB,
         )
@@ -116,15 +125,25 @@ def build(settings: Settings, place: Path, *, progress: Progress) -> None:
         _make_tree(fetched, tree)
         fetched.unlink()
         kernel = _make_jail(tree, finished / "jail")
+        if settings.kernel == DEBIAN_KERNEL:
+            # The host needs it nowhere else.
+            (tree / "usr/bin/linux.uml").rename(kernel)
+            version = versions[keys.KERNEL_PACKAGE]
+        else:
+            shipped_kernel.unpack(kernel)
+            version = shipped_kernel.provenance().release
+        kernel.chmod(0o755)
         progress(f"{_WHAT}: compiling Python", 0.8)
         python = _standard_library(tree)
         compile_python(tree, python, as_path=f"/{python.relative_to(tree)}")
         with kernel.open("rb") as content:
             digest = file_digest(content, "sha256").hexdigest()
         manifest = {
-            "key": keys.runtime_key(),
+            "key": keys.runtime_key(settings.kernel),
             "suite": keys.RUNTIME_SUITE,
             "built_at": time.time(),
+            "kernel": settings.kernel,
+            "kernel_version": version,
             "kernel_bytes": kernel.stat().st_size,
             "kernel_digest": f"sha256:{digest}",
             "packages": versions,
@@ -232,17 +251,14 @@ def _make_tree(fetched: Path, tree: Path) -> None:
 
 
 def _make_jail(tree: Path, jail: Path) -> Path:
+    """Everything but the kernel; gives the place for that."""
     for folder in ("", *_JAIL_MOUNT_POINTS, "lib64", "lib", "lib/x86_64-linux-gnu"):
         (jail / folder).mkdir()
         (jail / folder).chmod(0o755)
     for source, target in _JAIL_FILES.items():
         shutil.copyfile((tree / source).resolve(), jail / target)
         (jail / target).chmod(0o755)
-    kernel = jail / "linux"
-    # The host needs it nowhere else.
-    (tree / "usr/bin/linux.uml").rename(kernel)
-    kernel.chmod(0o755)
-    return kernel
+    return jail / "linux"
 
 
 def _python(tree: Path) -> str:
@@ -261,8 +277,9 @@ def _agent_members(tree: Path, package: Path) -> Iterator[Addition]:
         yield Addition(name, link_to=target)
     yield from _below(tree, "", _AGENT_PARTS)
     for module in _MODULES:
-        (found,) = (tree / "usr/lib/uml/modules").glob(f"**/{module}.ko")
-        yield Addition(f"{AGENT_FOLDER}/modules/{module}.ko", found.read_bytes())
+        # The kernel that comes with pyro has them built in.
+        for found in (tree / "usr/lib/uml/modules").glob(f"**/{module}.ko"):
+            yield Addition(f"{AGENT_FOLDER}/modules/{module}.ko", found.read_bytes())
     yield from _below(package.parent, f"{AGENT_FOLDER}/", re.compile(r"pyro_mcp/.*"))
     yield Addition("init.py", keys.AGENT_LAUNCHER)
 
