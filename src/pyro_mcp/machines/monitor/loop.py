@@ -13,6 +13,7 @@ from pyro_mcp import protocol
 from pyro_mcp.machines.monitor.clients import Clients
 from pyro_mcp.machines.monitor.idleness import Idleness
 from pyro_mcp.machines.monitor.jailed import Jailed, listen
+from pyro_mcp.machines.monitor.placement import Placement
 from pyro_mcp.machines.monitor.readiness import Readiness
 from pyro_mcp.vsock.device import VsockDevice
 
@@ -131,13 +132,19 @@ class Monitor:
         boot_ends = begun + BOOT_SECONDS
         idle_file = self._launch["idle_file"]
         idleness = Idleness(idle_file) if idle_file else None
+        cpu = self._launch["cpu"]
+        placement = None if cpu is None else Placement(self._jailed.pid, cpu)
         while self._jailed.pid:
             deadline = self._expires if self._ready else min(self._expires, boot_ends)
             if self._ready and idleness is not None:
                 deadline = min(deadline, idleness.look_again_at)
+            if placement is not None:
+                deadline = min(deadline, placement.look_again_at)
             left = deadline - time.monotonic()
             if left <= 0:
-                if deadline == self._expires:
+                if placement is not None and deadline == placement.look_again_at:
+                    placement.look()
+                elif deadline == self._expires:
                     self.end(TTL)
                     self._expires = float("inf")
                 elif not self._ready:
