@@ -29,6 +29,7 @@ _NAMES = {
     "services": "services: until one is ready; bytes and requests through a published port",
     "mcp": "the MCP server: first answer, cost of a call, 20 calls at once",
     "network": "bytes and connections through a guest's network",
+    "kernels": "the guest kernel beside the distribution's: calls, faults, forks, boot, memory",
     "work_mix": "compilers, tests, git and more, step by step (minutes)",
 }
 _RESULTS = Path(__file__).with_name("results")

@@ -59,17 +59,17 @@ def _subject(
     def once() -> float:
         before = descendants()
         with start():
-            return _settled(before)
+            return settled(lambda: descendants() - before)
 
     return Subject(label, once, goal=goal)
 
 
-def _settled(before: set[int]) -> float:
-    """The figure once two looks in a row agree."""
-    last = memory_mib(descendants() - before)
+def settled(processes: Callable[[], set[int]]) -> float:
+    """Memory of these processes, in MiB, once two looks in a row agree."""
+    last = memory_mib(processes())
     for _ in range(20):
         time.sleep(_LOOK_SECONDS)
-        now = memory_mib(descendants() - before)
+        now = memory_mib(processes())
         if abs(now - last) < _SETTLED_MIB:
             return now
         last = now

@@ -6,13 +6,14 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Generator, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
-from pyro_mcp.config import CATALOGUE_VARIABLE, STATE_VARIABLE, Settings
+from pyro_mcp.config import CATALOGUE_VARIABLE, DEBIAN_KERNEL, STATE_VARIABLE, Settings
+from tests.support.images import images_with
 from tests.support.leaks import Footprint, LeftBehindError, left_in
 from tests.support.processes import adopt_orphans
 from tests.support.waiting import NeverTrueError, until
@@ -86,7 +87,7 @@ def state_dir(
         return not left
 
     try:
-        until(nothing_left, timeout=5)
+        until(nothing_left, timeout=15)
         if shared is not None and shared_ran:
             assert shared.running, "the test ended the machine that tests share"
     except NeverTrueError:
@@ -128,6 +129,22 @@ class MachineFactory(Protocol):
 @pytest.fixture
 def machine_factory(settings: Settings, images: Images, engine: Engine) -> Iterator[MachineFactory]:
     """For tests that break their machine, or need several."""
+    with _factory(settings, images, engine) as make:
+        yield make
+
+
+@pytest.fixture
+def open_machine_factory(settings: Settings, engine: Engine) -> Iterator[MachineFactory]:
+    """The same with the distribution's kernel, which lets guest root do more to the machine.
+
+    It has `/dev/mem`, and disks can be written while they are mounted.
+    """
+    with _factory(settings, images_with(DEBIAN_KERNEL), engine) as make:
+        yield make
+
+
+@contextmanager
+def _factory(settings: Settings, images: Images, engine: Engine) -> Iterator[MachineFactory]:
     with ExitStack() as owned:
 
         def make(*, mem_mib: int = 512, life_seconds: float = 600) -> Machine:
@@ -143,12 +160,26 @@ def shared_machine(
     request: pytest.FixtureRequest, _shared_state_dir: Path, images: Images, engine: Engine
 ) -> Iterator[Machine]:
     """One booted machine for all tests that only run commands in it and leave it as it was."""
-    settings = Settings.from_environment(state_dir=_shared_state_dir)
+    with sharing_machine(request, _shared_state_dir, images, engine) as machine:
+        yield machine
+
+
+@contextmanager
+def sharing_machine(
+    request: pytest.FixtureRequest, state_dir: Path, images: Images, engine: Engine
+) -> Iterator[Machine]:
+    """A machine that no test may end, for a fixture of many tests."""
+    settings = Settings.from_environment(state_dir=state_dir)
+    stash = request.config.stash
+    before = stash.get(_SHARED_MACHINE, None)
     with _machine(settings, images, engine, mem_mib=1024) as machine:
         machine.start(life_seconds=_SESSION_SECONDS)
-        request.config.stash[_SHARED_MACHINE] = machine
+        stash[_SHARED_MACHINE] = machine
         yield machine
-        del request.config.stash[_SHARED_MACHINE]
+        if before is None:
+            del stash[_SHARED_MACHINE]
+        else:
+            stash[_SHARED_MACHINE] = before
 
 
 def _machine(settings: Settings, images: Images, engine: Engine, mem_mib: int) -> Machine:

@@ -99,8 +99,8 @@ answer(found)
     assert _digest(image) == before
 
 
-def test_the_disk_does_not_grow_however_it_is_written(machine_factory: MachineFactory) -> None:
-    machine = machine_factory()
+def test_the_disk_does_not_grow_however_it_is_written(open_machine_factory: MachineFactory) -> None:
+    machine = open_machine_factory()
     disk = machine.directory / "data.ext4"
     size = disk.stat().st_size
 
@@ -123,13 +123,13 @@ answer(found)
 
 @pytest.mark.parametrize("order", [">", "<"], ids=["big-endian", "little-endian"])
 def test_a_copy_on_write_header_on_the_own_disk_opens_no_file(
-    machine_factory: MachineFactory, order: str
+    open_machine_factory: MachineFactory, order: str
 ) -> None:
     """The block driver believes such a header: the next boot would read the file that it names.
 
     The header lies before the file system, in bytes that ext4 leaves alone, so the disk is whole.
     """
-    machine = machine_factory()
+    machine = open_machine_factory()
     disk = machine.directory / "data.ext4"
     size = disk.stat().st_size
     # magic, version, time, size, sector size, alignment, format of the bitmap; then the path
@@ -174,12 +174,12 @@ def _head(path: Path) -> bytes:
 
 
 def test_physical_memory_is_the_guests_own(
-    machine_factory: MachineFactory, monkeypatch: pytest.MonkeyPatch
+    open_machine_factory: MachineFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """/dev/mem shows guest memory; a word that only the host's processes know is not in it."""
     secret = secrets.token_hex(24)
     monkeypatch.setenv("PYRO_TEST_SECRET", secret)
-    machine = machine_factory(mem_mib=256)
+    machine = open_machine_factory(mem_mib=256)
 
     seen = as_guest_root(
         machine,
