@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _DPKG_OPTIONS = (
     "force-unsafe-io",
     "path-exclude=/usr/share/man/*",
+    # update-alternatives, in the Java packages for one, fails where there is no such folder.
+    "path-include=/usr/share/man/man[1-9]",
     "path-exclude=/usr/share/info/*",
     "path-exclude=/usr/share/doc/*",
     "path-include=/usr/share/doc/*/copyright",
