@@ -181,6 +181,8 @@ class HostAgent:
 
     def _listen_relay(self, port: int) -> _socket.socket:
         listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"{self._address}.{port}")  # noqa: PTH108
         listener.bind(f"{self._address}.{port}")
         listener.listen(128)
         listener.setblocking(False)

@@ -14,6 +14,7 @@ import pytest
 from pyro_mcp import protocol
 from pyro_mcp.guest.servicelogs import Ring
 from tests.guest.agent import MISSING, HostAgent
+from tests.guest.test_server import open_descriptors
 from tests.support import until
 
 RUN = "0123456789ab"
@@ -195,6 +196,22 @@ def test_what_is_told_of_a_long_path_is_short(stopping: HostAgent) -> None:
     problem = facts(stopping, "wait")["problem"]
     assert problem.startswith("No such file or directory: xxx")
     assert len(problem) <= 400
+
+
+def test_services_that_ended_hold_their_log_and_nothing_else(agent: HostAgent) -> None:
+    look = {"type": "tcp", "what": "localhost", "port": 1}
+    start(agent, "exit 7")
+    facts(agent, "watch")
+    before = open_descriptors()
+
+    for _ in range(5):
+        start(agent, "exec sleep 600", readiness=look, ports=[9000, 9001])
+        with agent.connect() as host:  # one that follows, and goes away
+            host.ask(op="service_follow", name="s", run=RUN, stdout_from=0, stderr_from=0)
+        facts(agent, "stop")
+        assert ask(agent, "start", name="s", run=RUN, command="x", cwd=MISSING)[2] == protocol.ERROR
+
+    until(lambda: open_descriptors() <= before)
 
 
 def test_halting_ends_services_first(agent: HostAgent) -> None:

@@ -28,8 +28,10 @@ from pyro_mcp.workspaces.readiness import Readiness, clean_readiness
 from pyro_mcp.workspaces.service_view import Seen, one, see, seen, stopped, without_secrets
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
+    from pyro_mcp.machines.services import Facts
     from pyro_mcp.workspaces.store import InUse, Store
 
 DEFAULT_READY_TIMEOUT_SECONDS = 30
@@ -144,8 +146,8 @@ def stop(store: Store, workspace_id: str, service_name: str) -> Service:
     name = naming.clean_service_name(service_name)
     found = one(store, workspace_id, name)
     if found.row.state == protocol.SERVICE_RUNNING:
-        facts = agent.stop(store.place(workspace_id).home, name, found.row.run)
-        found = seen(store, workspace_id, found.row, facts)
+        row = found.row
+        found = _asked(store, workspace_id, row, lambda home: agent.stop(home, row.name, row.run))
     return found.shown(workspace_id, secrets.redactor(store, workspace_id))
 
 
@@ -161,10 +163,13 @@ def _start(store: Store, workspace_id: str, asked: Asked) -> Service:
             if found.row.state == protocol.SERVICE_RUNNING and asked.ports:
                 found = _publish(store, used, found, asked)
         if found.row.state == protocol.SERVICE_RUNNING and found.row.ready_at is None:
-            facts = agent.wait(
-                used.place.home, row.name, row.run, within_seconds=asked.ready_timeout_seconds
+            limit = asked.ready_timeout_seconds
+            found = _asked(
+                store,
+                workspace_id,
+                found.row,
+                lambda home: agent.wait(home, row.name, row.run, within_seconds=limit),
             )
-            found = seen(store, workspace_id, found.row, facts)
         shown = found.shown(workspace_id, secrets.redactor(store, workspace_id))
         if shown.state == protocol.SERVICE_FAILED:
             stdout, stderr, cut = service_logs.last_lines(store, workspace_id, found.row)
@@ -201,6 +206,21 @@ def _launch(
             if former is not None:
                 rows.put(connection, workspace_id, former)
         raise
+    return seen(store, workspace_id, row, facts)
+
+
+def _asked(store: Store, workspace_id: str, row: ServiceRow, ask: Callable[[Path], Facts]) -> Seen:
+    """What the guest says of a service, or what became of it when its machine ended meanwhile.
+
+    Raises `UnknownWorkspaceError` or `WorkspaceStateError` if that is gone with it.
+    """
+    place = store.place(workspace_id)
+    try:
+        facts = ask(place.home)
+    except GuestLostError:
+        if not store.wait_until_stopped(place):
+            raise
+        return one(store, workspace_id, row.name)
     return seen(store, workspace_id, row, facts)
 
 

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -185,6 +186,33 @@ def test_a_stopped_workspace_is_started_for_a_service(kept: Pyro, workspace_id: 
     service = kept.start_service(workspace_id, "s", command="sleep 600")
 
     assert (service["state"], service["workspace_started"]) == ("running", True)
+
+
+@pytest.mark.parametrize("how", ["delete", "stop", "kill"])
+def test_who_waits_for_readiness_is_told_what_became_of_the_machine(
+    kept: Pyro, workspace_id: str, how: str
+) -> None:
+    look = {"type": "tcp", "address": "localhost:1"}
+    monitor = monitor_of_workspace(workspace_id)
+    with ThreadPoolExecutor() as threads:
+        waiting = threads.submit(
+            kept.start_service, workspace_id, "s", command="sleep 600", readiness=look
+        )
+        until(lambda: any(one["problem"] for one in kept.list_services(workspace_id)["services"]))
+        if how == "delete":
+            kept.delete_workspace(workspace_id)
+        elif how == "stop":
+            kept.stop_workspace(workspace_id)
+        else:
+            os.kill(monitor, signal.SIGKILL)
+
+        if how == "kill":
+            ended = waiting.result(60)
+            assert (ended["state"], ended["stop_reason"]) == ("stopped", "workspace_stopped")
+        else:
+            # Stopped with the others, it may be told before its machine has ended.
+            error = waiting.exception(60)
+            assert isinstance(error, UnknownWorkspaceError | WorkspaceStateError | None)
 
 
 def test_what_a_machine_that_died_leaves_is_shown_as_it_is(kept: Pyro, workspace_id: str) -> None:
