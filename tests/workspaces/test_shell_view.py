@@ -52,6 +52,9 @@ CASES = {
     "saved position": ("", "\x1b[sabc\x1b[uX", "Xbc"),
     "inserted and deleted": ("", "abc\r\x1b[2@XY\x1b[Pz", "XYzc"),
     "scroll region": ("", "a\r\nb\r\nc\x1b[1;2r\x1b[2;1H\nd\x1b[r", "a\nb\nd\nc"),
+    "scrolled down": ("", "a\r\nb\r\nc\x1b[2TX", "aX\nb\nc"),
+    "a region scrolled down": ("", "a\r\nb\r\nc\r\nd\x1b[2;3r\x1b[9T\x1b[r", "a\n\n\nd"),
+    "a screen full of E, which is a test of monitors": ("", "a\x1b#8b", "ab"),
     "a full-screen program": ("", EDITOR, "top\n\n    middle\n\n\nstatus\n"),
     "one that changes a little": (EDITOR, "\x1b[3;5HMIDDLE", "top\n\n    MIDDLE\n\n\nstatus\n"),
     "one that ends": (EDITOR, "\x1b[?1049lpyro$ ", "pyro$ "),
@@ -98,6 +101,12 @@ def test_no_output_whatever_breaks_the_emulator(
 
     assert "\x1b" not in shown
     painted("".join(before), cols=size, rows=size).decode()
+
+
+def test_few_bytes_cannot_ask_for_endless_text() -> None:
+    shown = seen("", "a\x1b[999b" * 5000, cols=2000, rows=6)
+
+    assert len(shown.replace("\n", "")) == 2_000_000 + 5000
 
 
 ROW = "x" * 36

@@ -25,6 +25,8 @@ _DRAWN = "drawn"
 _BLANK = Char(" ")
 _MOST_IN_A_CELL = 16
 _MOST_CELLS = 65536
+_MOST_REPEATED = 2_000_000
+"""Characters and lines that a few bytes of output each can ask for, in one rendering."""
 _PRIVATE = 5
 """pyte shifts the numbers of private modes by so many bits."""
 _ALTERNATE = frozenset((47, 1047, 1049))
@@ -40,6 +42,8 @@ _NOT_TEXT = re.compile(
     r"|\x1b\[[0-?]*[ -/]+[@-~]"
     r"|\x1b\[\?[0-?]*[@-gi-km-~]"
     r"|\x1b\[[0-9;]*:[0-?]*[ -/]*[@-~]"
+    # Lines of double size, and a screen full of E: three bytes that draw every cell.
+    r"|\x1b#[0-9]"
 )
 
 
@@ -57,6 +61,7 @@ class Screen(pyte.Screen):
         """Whether the lines that had scrolled off were erased on purpose."""
         self._main: tuple[_Rows, Cursor] | None = None
         self._last = ""
+        self._repeats_left = _MOST_REPEATED
         super().__init__(cols, rows)
         self.buffer = _Rows()
         for name in set(_Stream.csi.values()) - {"set_mode", "reset_mode"}:
@@ -166,25 +171,30 @@ class Screen(pyte.Screen):
 
     def repeat(self, count: int = 1) -> None:
         """REP: the last character again."""
-        self.draw(self._last * min(count or 1, self.columns))
+        self.draw(self._last * self._allowed(min(count or 1, self.columns)))
 
     def scroll_up(self, count: int = 1) -> None:
         """SU: new lines at the bottom."""
         y, self.cursor.y = self.cursor.y, (self.margins or (0, self.lines - 1))[1]
-        for _ in range(min(count or 1, self.lines)):
+        for _ in range(self._allowed(min(count or 1, self.lines))):
             self.index()
         self.cursor.y = y
 
     def scroll_down(self, count: int = 1) -> None:
         """SD: new lines at the top."""
         top, bottom = self.margins or (0, self.lines - 1)
-        for _ in range(min(count or 1, self.lines)):
-            self.buffer.move_down(top, bottom)
+        self.buffer.move_down(top, bottom, count or 1)
 
     def back_tab(self, count: int = 1) -> None:
         """CBT: to the tab stop before."""
         stops = [0, *(stop for stop in sorted(self.tabstops) if stop < self.cursor.x)]
         self.cursor.x = stops[max(-(count or 1), -len(stops))]
+
+    def _allowed(self, count: int) -> int:
+        """As many of these as may still be; output that asks for more is none of a person's."""
+        count = min(count, self._repeats_left)
+        self._repeats_left -= count
+        return count
 
     def _draw_plain(self, data: str) -> None:
         at, cursor = 0, self.cursor
@@ -299,11 +309,13 @@ class _Rows:
             self._move(y + 1, y)
         self.pop(bottom)
 
-    def move_down(self, top: int, bottom: int) -> None:
-        """The last of these lines goes, the first one is new."""
-        for y in range(bottom, top, -1):
-            self._move(y - 1, y)
-        self.pop(top)
+    def move_down(self, top: int, bottom: int, count: int = 1) -> None:
+        """The last of these lines go, the first ones are new."""
+        count = min(count, bottom - top + 1)
+        for y in range(bottom, top + count - 1, -1):
+            self._move(y - count, y)
+        for y in range(top, top + count):
+            self.pop(y)
 
     def _move(self, start: int, to: int) -> None:
         line = self.pop(start)
