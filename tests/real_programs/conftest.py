@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from pyro_mcp.config import Settings
+from pyro_mcp.config import DEBIAN_KERNEL, OWN_KERNEL, Settings
 from pyro_mcp.engines.uml import UmlEngine
 from pyro_mcp.machines.machine import Machine
 from pyro_mcp.machines.spec import Images, MachineSpec
@@ -21,37 +21,33 @@ ENVIRONMENT = "kernel-test:12"
 _MEM_MIB = 3072
 _LIFE_SECONDS = 4 * 3600
 
-MachineOf = Callable[[str], Machine]
+Machines = Mapping[str, Machine]
 
 
 @pytest.fixture(scope="session")
-def machine_of(_shared_state_dir: Path) -> Iterator[MachineOf]:
-    """The machine of a kernel, booted when it is first asked for."""
+def machines(_shared_state_dir: Path) -> Iterator[Machines]:
+    """A machine of each kernel, shared by all tests."""
+    from pyro_mcp.environments import cache
+
     catalogue = Path(__file__).with_name("environments.toml")
-    machines: dict[str, Machine] = {}
+    booted: dict[str, Machine] = {}
     with ExitStack() as owned:
-
-        def of(kernel: str) -> Machine:
-            from pyro_mcp.environments import cache
-
-            if kernel not in machines or not machines[kernel].running:
-                settings = replace(
-                    Settings.from_environment(state_dir=_shared_state_dir),
-                    kernel=kernel,
-                    catalogue=catalogue,
-                )
-                runtime, installed, blank = cache.ensure_images(settings, ENVIRONMENT)
-                images = Images(
-                    jail_root=runtime.jail_root,
-                    agent_image=runtime.agent_image,
-                    environment_image=installed.image,
-                    environment_version=installed.version,
-                    blank_disk=blank,
-                )
-                spec = MachineSpec(ENVIRONMENT, 1, _MEM_MIB, 600, False, False)
-                machine = Machine.create(settings, spec, images, UmlEngine())
-                owned.enter_context(machine).start(life_seconds=_LIFE_SECONDS)
-                machines[kernel] = machine
-            return machines[kernel]
-
-        yield of
+        for kernel in (OWN_KERNEL, DEBIAN_KERNEL):
+            settings = replace(
+                Settings.from_environment(state_dir=_shared_state_dir),
+                kernel=kernel,
+                catalogue=catalogue,
+            )
+            runtime, installed, blank = cache.ensure_images(settings, ENVIRONMENT)
+            images = Images(
+                jail_root=runtime.jail_root,
+                agent_image=runtime.agent_image,
+                environment_image=installed.image,
+                environment_version=installed.version,
+                blank_disk=blank,
+            )
+            spec = MachineSpec(ENVIRONMENT, 1, _MEM_MIB, 600, False, False)
+            machine = Machine.create(settings, spec, images, UmlEngine())
+            owned.enter_context(machine).start(life_seconds=_LIFE_SECONDS)
+            booted[kernel] = machine
+        yield booted

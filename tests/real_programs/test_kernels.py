@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pyro_mcp.config import DEBIAN_KERNEL, OWN_KERNEL
-from tests.real_programs.conftest import MachineOf
+from tests.real_programs.conftest import Machines
 
 STRESSORS = (
     *("bad-altstack", "brk", "clone", "context", "cyclic", "daemon", "dup", "env", "epoll"),
@@ -47,14 +47,12 @@ CPYTHON = (
 )
 
 
-def _works(machine_of: MachineOf, command: str, *, seconds: float = 900, stdin: str = "") -> None:
-    first = machine_of(OWN_KERNEL).execute(command, timeout_seconds=seconds, stdin=stdin.encode())
+def _works(machines: Machines, command: str, *, seconds: float = 900, stdin: str = "") -> None:
+    first = machines[OWN_KERNEL].execute(command, timeout_seconds=seconds, stdin=stdin.encode())
     if first.exit_code == 0:
         return
     said = (first.stdout.text() + first.stderr.text())[-3000:]
-    second = machine_of(DEBIAN_KERNEL).execute(
-        command, timeout_seconds=seconds, stdin=stdin.encode()
-    )
+    second = machines[DEBIAN_KERNEL].execute(command, timeout_seconds=seconds, stdin=stdin.encode())
     if second.exit_code == 0:
         pytest.fail(
             f"works on the distribution's kernel, and here ended {first.exit_code}:\n{said}"
@@ -64,9 +62,9 @@ def _works(machine_of: MachineOf, command: str, *, seconds: float = 900, stdin: 
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("stressor", STRESSORS)
-def test_stress(machine_of: MachineOf, stressor: str) -> None:
+def test_stress(machines: Machines, stressor: str) -> None:
     _works(
-        machine_of,
+        machines,
         f"cd /tmp && stress-ng --{stressor} 2 --verify --timeout 2 --metrics-brief --vm-bytes 200M "
         "--vm-method all --temp-path /tmp 2>&1",
         seconds=120,
@@ -75,12 +73,12 @@ def test_stress(machine_of: MachineOf, stressor: str) -> None:
 
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("module", CPYTHON)
-def test_cpython(machine_of: MachineOf, module: str) -> None:
-    _works(machine_of, f"cd /tmp && python3 -m test --timeout 300 {module} 2>&1", seconds=900)
+def test_cpython(machines: Machines, module: str) -> None:
+    _works(machines, f"cd /tmp && python3 -m test --timeout 300 {module} 2>&1", seconds=900)
 
 
 @pytest.mark.timeout(1800)
-def test_a_c_program_is_built_and_passes_its_tests(machine_of: MachineOf, tmp_path: Path) -> None:
+def test_a_c_program_is_built_and_passes_its_tests(machines: Machines, tmp_path: Path) -> None:
     """bitarray: a C extension whose package brings some 500 tests."""
     subprocess.run(
         [
@@ -98,37 +96,33 @@ def test_a_c_program_is_built_and_passes_its_tests(machine_of: MachineOf, tmp_pa
         "-Ibitarray bitarray/_util.c -o bitarray/_util.so; "
         "python3 -c 'import bitarray, sys; sys.exit(not bitarray.test().wasSuccessful())' 2>&1"
     )
-    outcome = machine_of(OWN_KERNEL).execute(
-        command, timeout_seconds=900, stdin=source.read_bytes()
-    )
+    outcome = machines[OWN_KERNEL].execute(command, timeout_seconds=900, stdin=source.read_bytes())
 
     assert outcome.exit_code == 0, outcome.stdout.text()[-3000:]
 
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("journal", ["wal", "delete"])
-def test_sqlite_survives_kills(machine_of: MachineOf, journal: str) -> None:
-    _works(
-        machine_of, f"rm -f /workspace/crash.db*; python3 - {journal}", stdin=_program("crash.py")
-    )
+def test_sqlite_survives_kills(machines: Machines, journal: str) -> None:
+    _works(machines, f"rm -f /workspace/crash.db*; python3 - {journal}", stdin=_program("crash.py"))
 
 
 @pytest.mark.timeout(900)
-def test_node_with_a_large_heap_and_workers(machine_of: MachineOf) -> None:
-    _works(machine_of, "node --max-old-space-size=1500 -", stdin=_program("heap.js"))
+def test_node_with_a_large_heap_and_workers(machines: Machines) -> None:
+    _works(machines, "node --max-old-space-size=1500 -", stdin=_program("heap.js"))
 
 
 @pytest.mark.timeout(900)
-def test_a_jvm_with_a_large_heap_and_threads(machine_of: MachineOf) -> None:
+def test_a_jvm_with_a_large_heap_and_threads(machines: Machines) -> None:
     _works(
-        machine_of,
+        machines,
         "cat > /tmp/Heap.java && java -Xmx1500m /tmp/Heap.java",
         stdin=_program("Heap.java"),
     )
 
 
 @pytest.mark.timeout(900)
-def test_four_fifths_of_two_gigabytes_in_random_order(machine_of: MachineOf) -> None:
+def test_four_fifths_of_two_gigabytes_in_random_order(machines: Machines) -> None:
     """Some 420,000 pages, each a mapping of the host's own; contents are checked."""
     program = """
 import array, mmap, random
@@ -143,9 +137,7 @@ random.Random(2).shuffle(order)
 for page in order:
     assert view[page * 512 + page % 512] == page + 1, page
 """
-    outcome = machine_of(OWN_KERNEL).execute(
-        "python3 -", timeout_seconds=800, stdin=program.encode()
-    )
+    outcome = machines[OWN_KERNEL].execute("python3 -", timeout_seconds=800, stdin=program.encode())
 
     assert outcome.exit_code == 0, outcome.stderr.text()
 

@@ -22,10 +22,13 @@ _VIRTIO_ID_VSOCK = 19  # Virtio 1.2, 5: device types
 _KERNEL_OPTIONS = (
     # Guest processes run in stub processes under seccomp, the fast one of the two modes.
     "seccomp=on",
-    # The RAID benchmarks cost 0.85 s. Without hostfs a guest cannot mount the jail's file
-    # system; without the console nobody can attach files of the jail as disks.
+    # For the distribution's kernel; the one that comes with pyro has none of these. The RAID
+    # benchmarks cost 0.85 s. Without hostfs a guest cannot mount the jail's file system; without
+    # the console nobody can attach files of the jail as disks.
     "initcall_blacklist=raid6_init,calibrate_xor_blocks,init_hostfs,mconsole_init",
     "pty.legacy_count=0",
+    # No interface but loopback until a guest makes one.
+    "dummy.numdummies=0",
     "lpj=20000000",
     "quiet",
     # A panic ends the process at once instead of looping.
