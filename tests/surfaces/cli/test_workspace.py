@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pyro_mcp import Pyro
+from tests.support import until
 from tests.support.processes import descendants
 from tests.surfaces.cli.support import PYRO, run_pyro
 from tests.surfaces.shapes import check
@@ -186,7 +187,7 @@ def test_what_a_killed_create_started_is_ended_by_the_next_list(
         process.send_signal(signal.SIGKILL)
 
     assert kept.list_workspaces()["count"] == 0
-    assert {p.pid for p in descendants(os.getpid()) if not p.ended} <= before
+    until(lambda: {p.pid for p in descendants(os.getpid()) if not p.ended} <= before)
     assert list((state_dir / "workspaces").glob("*")) == []
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 VSOCK_SOCKET = "vsock.sock"
 CONSOLE_LOG = "console.log"
-_KILL = 9
+_KILL, _STOP = 9, 19
 
 
 class Jailed:
@@ -71,19 +71,42 @@ class Jailed:
         """Begin to end it: bubblewrap takes its whole tree along."""
         if self.pid:
             # Not reaped before `reap`, so the number is still ours.
-            os.kill(self.pid, _KILL)
+            _kill_with_children(self.pid)
 
     def reap(self) -> None:
         """End it and wait until it has; may be called twice."""
         pid, self.pid = self.pid, 0
         if pid:
-            os.kill(pid, _KILL)
+            _kill_with_children(pid)
             os.waitpid(pid, 0)
 
     def cut_off(self) -> None:
         """End the machine's way out; may be called twice."""
         if self.uplink is not None:
             self.uplink.close()
+
+
+def _kill_with_children(pid: int) -> None:
+    """Kill bubblewrap, and the process it has made for the inside.
+
+    That one ends with its parent only from the moment it has asked for it, and before that it
+    waits for a word of the parent's, for ever. Stopped, the parent makes no further one and reaps
+    none, so the numbers hold.
+    """
+    os.kill(pid, _STOP)
+    # Until it has stopped, or ended; either way it is not reaped here.
+    os.waitid(os.P_PID, pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as source:  # noqa: PTH123
+            children = source.read().split()
+    except OSError:  # a kernel without the list
+        children = []
+    for child in children:
+        try:  # noqa: SIM105 - contextlib is not loaded yet
+            os.kill(int(child), _KILL)
+        except ProcessLookupError:
+            pass
+    os.kill(pid, _KILL)
 
 
 def listen(name: str) -> _socket.socket:
