@@ -46,6 +46,7 @@ def test_a_service_outlives_the_process_that_started_it(kept: Pyro, workspace_id
     assert (service["cwd"], service["readiness"], service["exit_code"]) == (
         *("/workspace", None, None),
     )
+    until(lambda: kept.logs_service(workspace_id, "web")["stdout"])
     logs = kept.logs_service(workspace_id, "web")
     check(logs, "service_logs")
     assert (logs["stdout"], logs["stderr"], logs["truncated"]) == ("up\n", "", False)
