@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,8 @@ import pytest
 from pyro_mcp.config import DEBIAN_KERNEL, OWN_KERNEL, Settings
 from pyro_mcp.engines.uml import UmlEngine
 from pyro_mcp.machines.machine import Machine
-from pyro_mcp.machines.spec import Images, MachineSpec
+from pyro_mcp.machines.spec import MachineSpec
+from tests.support.images import images_with
 
 collect_ignore_glob = [] if "PYRO_TEST_KERNEL" in os.environ else ["test_*.py"]
 
@@ -27,25 +27,12 @@ Machines = Mapping[str, Machine]
 @pytest.fixture(scope="session")
 def machines(_shared_state_dir: Path) -> Iterator[Machines]:
     """A machine of each kernel, shared by all tests."""
-    from pyro_mcp.environments import cache
-
     catalogue = Path(__file__).with_name("environments.toml")
+    settings = Settings.from_environment(state_dir=_shared_state_dir)
     booted: dict[str, Machine] = {}
     with ExitStack() as owned:
         for kernel in (OWN_KERNEL, DEBIAN_KERNEL):
-            settings = replace(
-                Settings.from_environment(state_dir=_shared_state_dir),
-                kernel=kernel,
-                catalogue=catalogue,
-            )
-            runtime, installed, blank = cache.ensure_images(settings, ENVIRONMENT)
-            images = Images(
-                jail_root=runtime.jail_root,
-                agent_image=runtime.agent_image,
-                environment_image=installed.image,
-                environment_version=installed.version,
-                blank_disk=blank,
-            )
+            images = images_with(kernel, ENVIRONMENT, catalogue=catalogue)
             spec = MachineSpec(ENVIRONMENT, 1, _MEM_MIB, 600, False, False)
             machine = Machine.create(settings, spec, images, UmlEngine())
             owned.enter_context(machine).start(life_seconds=_LIFE_SECONDS)
