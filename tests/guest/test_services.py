@@ -214,6 +214,37 @@ def test_services_that_ended_hold_their_log_and_nothing_else(agent: HostAgent) -
     until(lambda: open_descriptors() <= before)
 
 
+def test_services_that_ended_take_no_place(agent: HostAgent) -> None:
+    """Only what runs counts; the logs of those that ended last are kept, and all that is known."""
+    before = open_descriptors()
+    for number in range(70):
+        name = f"s{number}"
+        assert ask(agent, "start", name=name, run=RUN, command="echo x", cwd="/")[2] == protocol.REPLY
+        assert ask(agent, "watch", name=name, run=RUN)[3]["exit_code"] == 0
+
+    first = ask(agent, "log", name="s0", run=RUN, stdout_from=0, stderr_from=0)
+    last = ask(agent, "log", name="s69", run=RUN, stdout_from=0, stderr_from=0)
+
+    assert ask(agent, "list")[3] == {"count": 70}
+    assert (first[0], first[3]["stdout_from"]) == (b"", 2)
+    assert last[0] == b"x\n"
+    until(lambda: open_descriptors() <= before + 2 * 65)
+
+
+def test_more_than_sixty_four_do_not_run_at_once(agent: HostAgent) -> None:
+    def started(number: int) -> int:
+        return ask(
+            agent, "start", name=f"s{number}", run=RUN, command="exec sleep 600", cwd="/"
+        )[2]
+
+    assert {started(number) for number in range(64)} == {protocol.REPLY}
+    assert started(64) == protocol.ERROR
+    assert ask(agent, "stop", name="s0", run=RUN)[2] == protocol.REPLY
+    assert started(64) == protocol.REPLY
+    for number in range(1, 65):
+        ask(agent, "stop", name=f"s{number}", run=RUN)
+
+
 def test_halting_ends_services_first(agent: HostAgent) -> None:
     start(agent, "trap 'exit 0' TERM; while :; do sleep 0.05; done")
 

@@ -33,7 +33,7 @@ class Ring:
     @property
     def start(self) -> int:
         """Offset of the oldest byte that is kept."""
-        return max(0, self.end - self._size)
+        return self.end if self.closed else max(0, self.end - self._size)
 
     def add(self, data: memoryview) -> None:
         """Append; the oldest give way."""

@@ -26,8 +26,11 @@ if TYPE_CHECKING:
     Request = dict[str, object]
     Facts = dict[str, str | int | bool | None]
 
-_MOST_SERVICES = 64
-"""Those that ended count until another is started under their name."""
+_MOST_RUNNING = 64
+_LOGS_OF_ENDED = 64
+"""The logs of so many that ended are kept, of those that ended last."""
+_MOST_KNOWN = 1024
+"""Beyond it the one that ended first is forgotten."""
 
 
 class Service:
@@ -62,6 +65,8 @@ class Service:
         self._started = events.now()
         self._ready_ms: int | None = None
         self._ended_ms: int | None = None
+        self.ended_at = 0.0
+        """On the loop's clock; 0 as long as it runs."""
         self._stopping: str | None = None
         self._waiting: probes.Waiting | None = None
         self._problem: str | None = None
@@ -214,6 +219,7 @@ class Service:
 
     def _run_ended(self) -> None:
         self.ended = True
+        self.ended_at = events.now()
         self._ended_ms = _since(self._started)
         never_ready = self._ready_ms is None
         self._stop_waiting()
@@ -315,9 +321,10 @@ class Services:
         former = self._services.get(parsed.name)
         if former is not None and not former.ended:
             raise RefusedError(protocol.ERROR_EXISTS, "a service of that name is running")
-        if former is None and len(self._services) >= _MOST_SERVICES:
-            why = f"the machine has {_MOST_SERVICES} services, and can have no more"
+        if sum(not service.ended for service in self._services.values()) >= _MOST_RUNNING:
+            why = f"the machine runs {_MOST_RUNNING} services, and can run no more at once"
             raise RefusedError(protocol.ERROR_CANNOT_START, why)
+        self._forget_oldest(keep=former)
 
         def spawned(service: Service, refusal: RefusedError | None) -> None:
             if refusal is None:
@@ -351,6 +358,15 @@ class Services:
             why = f"the guest has no room for it: {error.strerror}"
             raise RefusedError(protocol.ERROR_CANNOT_START, why) from error
         self._services[parsed.name] = service
+
+    def _forget_oldest(self, *, keep: Service | None) -> None:
+        """Of services that ended: their logs, and if there are too many, all of them."""
+        ended = [one for one in self._services.values() if one.ended and one is not keep]
+        ended.sort(key=lambda one: one.ended_at)
+        for service in ended[:-_LOGS_OF_ENDED]:
+            service.drop()
+        for service in ended[: max(0, len(self._services) + 1 - _MOST_KNOWN)]:
+            del self._services[service.request.name]
 
     def _ended(self) -> None:
         if self._on_quiet is not None and self.quiet:
