@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
+from unittest.mock import ANY
 
 import pytest
 
@@ -18,6 +19,7 @@ from pyro_mcp.guest.fileswitch import Staging
 from pyro_mcp.guest.filetree import STAGING
 from pyro_mcp.machines import file_answers, files
 from tests.guest.file_host import FileHost
+from tests.support import until
 
 if TYPE_CHECKING:
     from pyro_mcp.guest.filelink import Link
@@ -404,6 +406,39 @@ def test_what_the_machines_end_cut_off_is_undone(host: FileHost, taken: int) -> 
     staging._close()
     tree.close()
     assert snapshot(host.workspace) == before
+
+
+def test_a_file_whose_writing_was_cut_off_is_gone_at_the_next_start(host: FileHost) -> None:
+    """As if the machine had been killed: its half is nowhere to be seen meanwhile, either."""
+    files.write_file(host.home, "folder/file", b"old")
+    half, reached = threading.Event(), threading.Event()
+
+    def content() -> Iterator[bytes]:
+        yield b"half of it"
+        reached.set()
+        half.wait(30)
+        raise KeyboardInterrupt
+
+    def write() -> None:
+        with pytest.raises(KeyboardInterrupt):
+            files.write_file(host.home, "folder/file", content())
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    reached.wait(30)
+    (left,) = until(lambda: [one for one in host.workspace.iterdir() if one.is_file()])
+    (host.workspace / f"{left.name}2").write_bytes(b"what a killed machine would have left")
+    seen = [entry.path for entry in files.list_files(host.home, recursive=True).entries]
+    half.set()
+    writer.join()
+    host.close()
+    root = os.open(host.workspace, os.O_RDONLY)
+
+    fileswitch.recover(root)
+
+    os.close(root)
+    assert seen == ["folder", "folder/file"]
+    assert snapshot(host.workspace) == {"folder": ANY, "folder/file": (0o100644, b"old")}
 
 
 @pytest.mark.parametrize(

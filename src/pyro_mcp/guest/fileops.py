@@ -134,22 +134,23 @@ def write(link: Link, tree: Tree, request: Request) -> Reply:
         link.drain()
         raise
     try:
-        return _write(link, folder, name, mode)
+        return _write(link, tree, folder, name, mode)
     finally:
         os.close(folder)
 
 
-def _write(link: Link, folder: int, name: bytes, mode: int | None) -> Reply:
+def _write(link: Link, tree: Tree, folder: int, name: bytes, mode: int | None) -> Reply:
     try:
         before = _replaceable(folder, name)
     except (RefusedError, OSError):
         link.drain()
         raise
-    temporary = b".%.200s.%s~" % (name, os.urandom(6).hex().encode())
+    # Nobody sees what has this name, and the machine's next start removes what it left of it.
+    temporary = filetree.STAGING + os.urandom(6).hex().encode()
     descriptor = -1
     try:
         try:
-            descriptor = os.open(temporary, _NEW_FILE, 0o600, dir_fd=folder)
+            descriptor = os.open(temporary, _NEW_FILE, 0o600, dir_fd=tree.root)
             size = _fill(link, descriptor)
         except OSError:
             link.drain()
@@ -163,9 +164,9 @@ def _write(link: Link, folder: int, name: bytes, mode: int | None) -> Reply:
         os.fsync(descriptor)
         # Looked at again: the time between is short now.
         _replaceable(folder, name)
-        os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+        os.rename(temporary, name, src_dir_fd=tree.root, dst_dir_fd=folder)
     except BaseException:
-        _unlink(folder, temporary)
+        _unlink(tree.root, temporary)
         raise
     finally:
         if descriptor >= 0:

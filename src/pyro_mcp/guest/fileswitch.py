@@ -148,13 +148,7 @@ def recover(root: int) -> None:
         if not name.startswith(STAGING):
             continue
         try:
-            top = open_child(root, name)
-            try:
-                steps = _read_journal(top)
-                if steps:
-                    _undo_in(top, root, steps)
-            finally:
-                os.close(top)
+            _undo_of(root, name)
             filetree.remove_below(root, name)
         except Exception:  # noqa: BLE001 - a command may have forged it, and we must start
             continue
@@ -182,6 +176,19 @@ class Folders:
         if self._path is not None:
             self._path = None
             os.close(self._folder)
+
+
+def _undo_of(root: int, name: bytes) -> None:
+    try:
+        top = open_child(root, name)
+    except NotADirectoryError:
+        return  # a file that was being written
+    try:
+        steps = _read_journal(top)
+        if steps:
+            _undo_in(top, root, steps)
+    finally:
+        os.close(top)
 
 
 def _undo_in(top: int, root: int, steps: list[Step]) -> None:

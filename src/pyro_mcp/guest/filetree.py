@@ -26,7 +26,7 @@ _TRIES = 64
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NONBLOCK
 
 STAGING = b".pyro-staging-"
-"""How the names of imports under way begin, at the top of the workspace."""
+"""How the names of what is under way begin, at the top of the workspace."""
 
 CHANGED = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO))
 """What a walk may meet where somebody has changed the tree since it looked."""
