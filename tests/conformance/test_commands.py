@@ -96,6 +96,15 @@ def test_text_that_is_not_utf8_is_replaced_and_not_an_error(shared_machine: Mach
     assert outcome.stdout.text() == "caf�\n"
 
 
+def test_a_command_runs_once_whatever_it_prints_and_however_it_ends(
+    shared_machine: Machine,
+) -> None:
+    """Nothing is ever asked again on its behalf: it may have had effects."""
+    run(shared_machine, r"echo ran >> once; printf '\351\0\377'; kill -9 $$")
+
+    assert run(shared_machine, "cat once; rm once").stdout.text() == "ran\n"
+
+
 def test_output_comes_while_the_command_still_runs(shared_machine: Machine) -> None:
     """The command waits for an answer to what it printed: buffering would hang it."""
     import os

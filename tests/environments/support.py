@@ -50,7 +50,7 @@ def _link(source: str | Path, target: str | Path) -> None:
     try:
         Path(target).hardlink_to(source)
     except OSError:  # another file system
-        copy_sparse(Path(source), Path(target), mode=Path(source).stat().st_mode)
+        copy_sparse(Path(source), Path(target), variable="X", mode=Path(source).stat().st_mode)
 
 
 def environment_of(settings: Settings, **more: str) -> dict[str, str]:

@@ -20,6 +20,7 @@ from pyro_mcp.guest.filetree import STAGING
 from pyro_mcp.machines import file_answers, files
 from tests.guest.file_host import FileHost
 from tests.support import until
+from tests.support.opened import opened
 
 if TYPE_CHECKING:
     from pyro_mcp.guest.filelink import Link
@@ -523,6 +524,28 @@ def test_changes_against_a_seed(tmp_path: Path) -> None:
     assert not changes["moded"].content
     assert changes["typed"].now is not None
     assert changes["typed"].now.link_target == "same"
+
+
+def test_changes_cost_what_changed_and_not_what_there_is(tmp_path: Path) -> None:
+    """Of the seed only the other side of what changed is opened, and its directory never listed."""
+    host = FileHost(tmp_path, seeded=True)
+    for side in (host.seed, host.workspace):
+        for folder in ("touched", "whole"):
+            (side / folder).mkdir()
+            for number in range(20):
+                (side / folder / f"f{number}").write_text("old\n")
+    (host.upper / "touched").mkdir()
+    for side in (host.upper, host.workspace):
+        (side / "touched/f7").write_text("new\n")
+
+    with opened(host.seed / "whole", host.workspace / "whole") as untouched:
+        with opened(host.seed / "touched", host.workspace / "touched") as looked_into:
+            changes = [change.path for change in files.changes(host.home, content_bytes=100)]
+    host.close()
+
+    assert changes == ["touched/f7"]
+    assert untouched == set()
+    assert looked_into <= {"", "f7"}
 
 
 def test_an_answer_that_makes_no_sense_is_no_crash() -> None:

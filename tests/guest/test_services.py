@@ -219,7 +219,9 @@ def test_services_that_ended_take_no_place(agent: HostAgent) -> None:
     before = open_descriptors()
     for number in range(70):
         name = f"s{number}"
-        assert ask(agent, "start", name=name, run=RUN, command="echo x", cwd="/")[2] == protocol.REPLY
+        assert (
+            ask(agent, "start", name=name, run=RUN, command="echo x", cwd="/")[2] == protocol.REPLY
+        )
         assert ask(agent, "watch", name=name, run=RUN)[3]["exit_code"] == 0
 
     first = ask(agent, "log", name="s0", run=RUN, stdout_from=0, stderr_from=0)
@@ -233,9 +235,7 @@ def test_services_that_ended_take_no_place(agent: HostAgent) -> None:
 
 def test_more_than_sixty_four_do_not_run_at_once(agent: HostAgent) -> None:
     def started(number: int) -> int:
-        return ask(
-            agent, "start", name=f"s{number}", run=RUN, command="exec sleep 600", cwd="/"
-        )[2]
+        return ask(agent, "start", name=f"s{number}", run=RUN, command="exec sleep 600", cwd="/")[2]
 
     assert {started(number) for number in range(64)} == {protocol.REPLY}
     assert started(64) == protocol.ERROR

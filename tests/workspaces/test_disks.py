@@ -12,6 +12,9 @@ from pyro_mcp import Pyro
 from pyro_mcp.environments import cache
 from pyro_mcp.errors import InvalidInputError, NameTakenError, WorkspaceStateError
 
+LONG = "far/" * 100
+"""A link's target that lies in a block of its own."""
+
 
 @pytest.fixture
 def pyro(images: object, state_dir: Path) -> Iterator[Pyro]:
@@ -33,6 +36,7 @@ def stopped(pyro: Pyro, tmp_path: Path) -> str:
     pyro.exec_workspace(
         workspace_id,
         command="rm gone; printf 'naïve\\n' > new; ln -s new link; echo changed > /etc/motd;"
+        f" mkdir 'with space'; echo odd > 'with space/quote\"d'; ln -s {LONG} long;"
         " rm -rf /usr/share/perl5",
     )
     pyro.stop_workspace(workspace_id)
@@ -47,8 +51,12 @@ def test_everything_can_be_listed_as_the_workspace_showed_it(pyro: Pyro, stopped
         "/workspace/folder",
         "/workspace/folder/kept",
         "/workspace/link",
+        "/workspace/long",
         "/workspace/new",
+        "/workspace/with space",
+        '/workspace/with space/quote"d',
     ]
+    assert entries["/workspace/long"]["link_target"] == LONG
     assert entries["/workspace/link"]["link_target"] == "new"
     system = pyro.list_workspace_disk(stopped, path="/usr/share")
     assert "/usr/share/perl5" not in [entry["path"] for entry in system["entries"]]
@@ -59,6 +67,8 @@ def test_files_of_the_whole_system_can_be_read(pyro: Pyro, stopped: str) -> None
     read = pyro.read_workspace_disk(stopped, "/etc/motd")
     cut = pyro.read_workspace_disk(stopped, "new", max_bytes=3)
 
+    odd = pyro.read_workspace_disk(stopped, 'with space/quote"d')
+    assert odd["content"] == "odd\n"
     assert (read["content"], read["truncated"]) == ("changed\n", False)
     assert (cut["content"], cut["size_bytes"], cut["truncated"]) == ("na�", 7, True)
 

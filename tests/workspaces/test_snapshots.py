@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from pyro_mcp import Pyro
+from pyro_mcp.config import STATE_VARIABLE
 from pyro_mcp.errors import (
     GuestLostError,
     GuestStartError,
@@ -185,7 +186,7 @@ def test_what_an_interrupted_reset_left_is_tidied(pyro: Pyro, workspace_id: str)
     images = store.find_images("debian:12", lambda _phase, _part: None)
     from pyro_mcp.host.files import copy_sparse
 
-    copy_sparse(images.blank_disk, place.disk(1))
+    copy_sparse(images.blank_disk, place.disk(1), variable=STATE_VARIABLE)
     with place.changing():
         store.boot(row, place, generation=1)
 

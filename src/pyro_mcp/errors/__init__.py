@@ -27,7 +27,8 @@ PyroError
 ├── MachineExpiredError, also RuntimeError        its time to live is over
 ├── GuestStartError, also RuntimeError            the guest kernel or its agent did not come up
 ├── GuestLostError, also RuntimeError             the guest ended or stopped answering during a call
-│   └── GuestUnreachableError                     before anything was asked of it
+│   ├── GuestUnreachableError                     before anything was asked of it
+│   └── GuestWithoutRoomError                     its disk could not grow on a full host
 ├── CallCancelledError, also RuntimeError         whoever made the call ended it
 ├── GuestRefusedError, also RuntimeError          the guest agent refused or failed a request
 ├── ProtocolVersionError, also RuntimeError       host and guest speak different versions
@@ -278,6 +279,21 @@ class GuestLostError(PyroError, RuntimeError):
 
 class GuestUnreachableError(GuestLostError):
     """The machine ended before anything was asked of it: asking again is safe."""
+
+
+class GuestWithoutRoomError(GuestLostError):
+    """The machine ended because its disk, which grows as it is written to, could not."""
+
+    code = "guest_without_room"
+
+    def __init__(self, where: Path, *, free_mib: int) -> None:
+        PyroError.__init__(
+            self,
+            f"The guest ended during the call: its disk could not grow, since {where} has "
+            f"{free_mib} MiB free.",
+            hint="Free some room on this host; when it is started then, it has all that had been "
+            "written before.",
+        )
 
 
 class CallCancelledError(PyroError, RuntimeError):

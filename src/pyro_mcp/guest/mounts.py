@@ -28,6 +28,9 @@ _ENVIRONMENT, _SEED, _DATA = "/dev/ubdb", "/dev/ubdc", "/dev/ubdd"
 _WORKSPACE = ROOT + protocol.WORKSPACE
 # redirect_dir: a directory of the lower layer can be renamed. xino: a file keeps its inode number
 # when it is copied up, which git and tar rely on; the bits it needs are free in ext4's.
+# What cannot be written, because the host's disk is full, ends the machine before the journal says
+# that it was: the next start finds all as it was then, and nothing that only seemed to be written.
+_WHOLE = "errors=panic,data_err=abort"
 _OVERLAY = "redirect_dir=on,metacopy=off,index=off,xino=on"
 
 # Nothing that would give away the disks or the kernel's memory.
@@ -61,7 +64,7 @@ def mount_own() -> None:
 def mount_disks() -> None:
     """The environment and what was changed of it, as one tree at ROOT."""
     system.mount(_ENVIRONMENT, "/env", "ext4", system.MS_RDONLY)
-    system.mount(_DATA, "/data", "ext4", system.MS_NOATIME)
+    system.mount(_DATA, "/data", "ext4", system.MS_NOATIME, _WHOLE)
     _directories("/data/root", "/data/workspace", "/data/workdir", "/data/workdir/root")
     _overlay("/env", "/data/root", "/data/workdir/root", ROOT)
     _directories(_WORKSPACE)

@@ -5,19 +5,25 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO
 
 from pyro_mcp.errors import DiskSpaceError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 _FICLONE = 0x40049409  # linux/fs.h
 _NO_REFLINK = frozenset(
     (errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.EPERM, errno.ENOSYS)
 )
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _CHUNK = 1 << 30
 _COMPARED = 1 << 20
+
+ROOM_TO_LEAVE_MIB = 64
+"""What copies leave free: machines that run write to their disks too."""
 
 
 def write_whole(
@@ -87,13 +93,15 @@ def remove_tree(path: Path) -> None:
     shutil.rmtree(path)
 
 
-def copy_sparse(source: Path, target: Path, *, mode: int = 0o600) -> bool:
+def copy_sparse(source: Path, target: Path, *, variable: str, mode: int = 0o600) -> bool:
     """Copy a file to the new file `target`, holes as holes; shares blocks where possible.
 
-    Says whether it could, so that nothing had to be read or written.
+    Says whether it could, so that nothing had to be read or written. `variable` as for
+    `require_room`.
 
     Raises:
         FileExistsError: `target` is there.
+        DiskSpaceError: It does not fit, or would leave less than `ROOM_TO_LEAVE_MIB`.
     """
     with_source = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -102,7 +110,10 @@ def copy_sparse(source: Path, target: Path, *, mode: int = 0o600) -> bool:
         try:
             shared = _share_blocks(with_source, with_target)
             if not shared:
-                _copy_data(with_source, with_target)
+                needed = _needed_mib(with_source)
+                require_room(target.parent, needed_mib=needed, variable=variable)
+                with room_explained(target.parent, needed_mib=needed, variable=variable):
+                    _copy_data(with_source, with_target)
         except BaseException:
             os.unlink(target)  # noqa: PTH108
             raise
@@ -113,12 +124,19 @@ def copy_sparse(source: Path, target: Path, *, mode: int = 0o600) -> bool:
     return shared
 
 
-def refresh_copy(source: Path, target: Path) -> None:
+def refresh_copy(source: Path, target: Path, *, variable: str) -> None:
     """Make an earlier copy equal to its source again: all is compared, what differs is copied.
 
     Both are of one size. Many times faster than a copy that would have to be written anew.
+
+    Raises:
+        DiskSpaceError: What is new in the source does not fit.
     """
-    with source.open("rb", buffering=0) as original, target.open("r+b", buffering=0) as copy:
+    with (
+        source.open("rb", buffering=0) as original,
+        target.open("r+b", buffering=0) as copy,
+        room_explained(target, needed_mib=_needed_mib(original.fileno()), variable=variable),
+    ):
         ours, theirs = copy.fileno(), original.fileno()
         size = os.fstat(theirs).st_size
         was, now = bytearray(_COMPARED), bytearray(_COMPARED)
@@ -131,6 +149,10 @@ def refresh_copy(source: Path, target: Path) -> None:
             if was[:count] != now[:count]:
                 _write_at(ours, at, memoryview(now)[:count])
             at += count
+
+
+def _needed_mib(descriptor: int) -> int:
+    return (os.fstat(descriptor).st_blocks >> 11) + ROOM_TO_LEAVE_MIB
 
 
 def _next_data(descriptor: int, at: int, size: int) -> int:
@@ -214,6 +236,20 @@ def require_room(path: Path, *, needed_mib: int, variable: str) -> None:
     free = free_mib(path)
     if free < needed_mib:
         raise DiskSpaceError(path, needed_mib=needed_mib, free_mib=free, variable=variable)
+
+
+@contextmanager
+def room_explained(path: Path, *, needed_mib: int, variable: str) -> Iterator[None]:
+    """Within, a file system without room is a `DiskSpaceError`; arguments as for `require_room`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        free = free_mib(path)
+        raise DiskSpaceError(
+            path, needed_mib=needed_mib, free_mib=free, variable=variable
+        ) from error
 
 
 def copy_bytes(source: BinaryIO, target: BinaryIO, count: int) -> None:

@@ -6,7 +6,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from pyro_mcp.config import OUTPUT_LIMIT_BYTES
+from pyro_mcp.config import OUTPUT_LIMIT_BYTES, STATE_VARIABLE
 from pyro_mcp.errors import GuestLostError
 from pyro_mcp.host.files import copy_sparse
 from pyro_mcp.machines import channel, directory, requests
@@ -70,7 +70,7 @@ class Machine:
             )
         machine.cpu = cpu
         try:
-            copy_sparse(images.blank_disk, home / _DATA_DISK)
+            copy_sparse(images.blank_disk, home / _DATA_DISK, variable=STATE_VARIABLE)
         except BaseException:
             machine.close()
             raise

@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from pyro_mcp.config import STATE_VARIABLE
-from pyro_mcp.errors import CacheAccessError, StateVersionError
+from pyro_mcp.errors import CacheAccessError, DiskSpaceError, StateVersionError
+from pyro_mcp.host.files import free_mib
 from pyro_mcp.state.migrations import MIGRATIONS
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 NAME = "pyro.db"
 BUSY_SECONDS = 60
+_NEEDED_MIB = 1
+"""Of room, for a change and its log."""
 
 
 class Database:
@@ -38,7 +41,7 @@ class Database:
             try:
                 yield connection
             finally:
-                connection.execute("ROLLBACK")
+                _roll_back(connection)
 
     @contextmanager
     def changing(self) -> Iterator[sqlite3.Connection]:
@@ -49,10 +52,10 @@ class Database:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
+                connection.execute("COMMIT")
             except BaseException:
-                connection.execute("ROLLBACK")
+                _roll_back(connection)
                 raise
-            connection.execute("COMMIT")
 
     @contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:
@@ -70,6 +73,15 @@ class Database:
             connection.execute("PRAGMA synchronous = NORMAL")
             self._migrate(connection)
             yield connection
+        except sqlite3.OperationalError as error:
+            if (free := free_mib(self._state_dir)) < _NEEDED_MIB and _is_full(error):
+                raise DiskSpaceError(
+                    self._state_dir,
+                    needed_mib=_NEEDED_MIB,
+                    free_mib=free,
+                    variable=STATE_VARIABLE,
+                ) from error
+            raise
         finally:
             connection.close()
 
@@ -89,12 +101,22 @@ class Database:
                     for statement in MIGRATIONS[version]:
                         connection.execute(statement)
                     connection.execute(f"PRAGMA user_version = {version + 1}")
+                connection.execute("COMMIT")
             except BaseException:
-                connection.execute("ROLLBACK")
+                _roll_back(connection)
                 raise
-            connection.execute("COMMIT")
             if version >= len(MIGRATIONS) - 1:
                 return
+
+
+def _roll_back(connection: sqlite3.Connection) -> None:
+    if connection.in_transaction:  # some errors, a full disk among them, end it by themselves
+        connection.execute("ROLLBACK")
+
+
+def _is_full(error: sqlite3.OperationalError) -> bool:
+    # A log that cannot be made or mapped is an error of input and output.
+    return error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 
 
 def _version(connection: sqlite3.Connection) -> int:

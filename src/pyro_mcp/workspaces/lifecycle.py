@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pyro_mcp import config, protocol
+from pyro_mcp.config import STATE_VARIABLE
 from pyro_mcp.errors import InvalidInputError
 from pyro_mcp.host.files import copy_sparse
 from pyro_mcp.machines import directory
@@ -165,7 +166,7 @@ def build(
         try:
             with directory.accessing(place.home):
                 secret_file.save(place, secrets)
-                copy_sparse(disk, place.disk(row.generation))
+                copy_sparse(disk, place.disk(row.generation), variable=STATE_VARIABLE)
                 if callable(seed):
                     info = seed(place.seed)
                     row = replace(
@@ -176,7 +177,7 @@ def build(
                         seed_bytes=info.bytes_written,
                     )
                 elif seed is not None:
-                    copy_sparse(seed, place.seed, mode=0o644)
+                    copy_sparse(seed, place.seed, mode=0o644, variable=STATE_VARIABLE)
             store.boot(row, place, generation=row.generation)
             with store.database.changing() as connection:
                 rows.insert(connection, row, labels)

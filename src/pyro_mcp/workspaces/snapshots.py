@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pyro_mcp import protocol
+from pyro_mcp.config import STATE_VARIABLE
 from pyro_mcp.errors import (
     GuestLostError,
     InvalidInputError,
@@ -133,7 +134,7 @@ def reset(store: Store, workspace_id: str, snapshot_name: str = BASELINE) -> Wor
         fresh = place.disk(generation)
         fresh.unlink(missing_ok=True)
         try:
-            copy_sparse(source, fresh)
+            copy_sparse(source, fresh, variable=STATE_VARIABLE)
             store.halt(place)
             store.boot(row, place, generation=generation)
             with store.database.changing() as connection:
@@ -271,18 +272,18 @@ def _save(store: Store, place: Place, disk: Path, target: Path) -> None:
 def _copy(store: Store, place: Place, disk: Path, target: Path) -> None:
     if disk.stat().st_blocks >> 11 < _COPIED_AT_ONCE_MIB or not place.running:
         with _still(store, place):
-            copy_sparse(disk, target)
+            copy_sparse(disk, target, variable=STATE_VARIABLE)
         return
     # Most of it while the guest goes on: what it changes meanwhile is mended when it stands still.
     with contextlib.suppress(GuestLostError):
         sync(place.home)
-    shared = copy_sparse(disk, target)
+    shared = copy_sparse(disk, target, variable=STATE_VARIABLE)
     with _still(store, place, seconds=_STILL_SECONDS):
         if shared:
             target.unlink()
-            copy_sparse(disk, target)
+            copy_sparse(disk, target, variable=STATE_VARIABLE)
         else:
-            refresh_copy(disk, target)
+            refresh_copy(disk, target, variable=STATE_VARIABLE)
 
 
 @contextlib.contextmanager

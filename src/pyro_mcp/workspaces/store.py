@@ -8,7 +8,14 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
-from pyro_mcp.errors import GuestLostError, GuestUnreachableError, UnknownWorkspaceError
+from pyro_mcp.config import STATE_VARIABLE
+from pyro_mcp.errors import (
+    GuestLostError,
+    GuestUnreachableError,
+    GuestWithoutRoomError,
+    UnknownWorkspaceError,
+)
+from pyro_mcp.host.files import ROOM_TO_LEAVE_MIB, free_mib, require_room
 from pyro_mcp.machines import channel, directory, requests
 from pyro_mcp.machines.spec import check_memory
 from pyro_mcp.state import services
@@ -93,7 +100,7 @@ class Store:
         """
         row = self.row(workspace_id)
         place = self.place(workspace_id)
-        with place.in_use(), secret_file.redacted_errors(place):
+        with place.in_use(), secret_file.redacted_errors(place), _loss_explained(place):
             started_now = self._reach(workspace_id, place)
             self.touch(workspace_id)
             yield InUse(row, place, started_now)
@@ -108,7 +115,7 @@ class Store:
         row = self.row(workspace_id)
         place = self.place(workspace_id)
         started_now = False
-        with place.in_use(), secret_file.redacted_errors(place):
+        with place.in_use(), secret_file.redacted_errors(place), _loss_explained(place):
             for _ in range(_TRIES - 1):
                 if not place.up:
                     started_now = self.start(workspace_id) or started_now
@@ -173,6 +180,8 @@ class Store:
         from pyro_mcp.machines.launching import Boot, boot
 
         check_memory(row.mem_mib)
+        # A guest's disk grows as it is written to: without room its machine would soon end.
+        require_room(place.home, needed_mib=ROOM_TO_LEAVE_MIB, variable=STATE_VARIABLE)
         way_out = self._way_out(row)
         engine = choose_engine(self.engine_name)
         images = self.find_images(row.environment, quiet)
@@ -275,6 +284,20 @@ class Store:
                 return False
             time.sleep(0.005)
         return True
+
+
+@contextmanager
+def _loss_explained(place: Place) -> Iterator[None]:
+    """Say so when what ended the machine was a full file system of the host."""
+    try:
+        yield
+    except GuestUnreachableError:
+        raise
+    except GuestLostError as error:
+        free = free_mib(place.home)
+        if free >= ROOM_TO_LEAVE_MIB:
+            raise
+        raise GuestWithoutRoomError(place.home.parent.parent, free_mib=free) from error
 
 
 def _needs_recovery(disk: Path) -> bool:

@@ -6,9 +6,12 @@ import signal
 import subprocess
 from pathlib import Path
 
+import click
 import pytest
 
+from pyro_mcp.cli.main import root
 from pyro_mcp.config import CACHE_VARIABLE
+from pyro_mcp.errors import PyroError
 from tests.surfaces.cli.support import PYRO, run_pyro
 
 REFUSED = [
@@ -144,3 +147,60 @@ def test_closed_standard_streams_do_no_harm(redirection: str) -> None:
 
     assert finished.returncode == 0
     assert finished.stderr == b""
+
+
+UNKNOWN = {"workspace_id": "0123456789ab", "environment": "debain:12", "host": "codeks"}
+REST = {
+    "run": ("--", "true"),
+    "workspace exec": ("--", "true"),
+    "workspace service start": ("--", "true"),
+    "workspace update": ("--name", "n"),
+    "workspace shell resize": ("--cols", "80", "--rows", "24"),
+    "workspace shell write": ("--input", "x"),
+    "workspace file write": ("--text", "x"),
+    "workspace patch apply": ("--patch", "--- a/f\n+++ b/f\n@@ -1 +1 @@\n-a\n+b\n"),
+    "workspace export": ("--output", "/proc/never"),
+    "workspace disk export": ("--output", "/proc/never"),
+    "workspace secret set": ("--file", "/proc/sys/kernel/ostype"),
+}
+"""What a command needs besides its arguments."""
+
+
+def _naming_something() -> list[tuple[str, ...]]:
+    """Every command that is given the name of something, and a line that names what is not there."""
+    found = []
+
+    def walk(command: click.Command, words: tuple[str, ...]) -> None:
+        context = click.Context(command)
+        if isinstance(command, click.Group):
+            for name in command.list_commands(context):
+                below = command.get_command(context, name)
+                assert below is not None
+                walk(below, (*words, name))
+            return
+        arguments = [one for one in command.params if isinstance(one, click.Argument)]
+        if arguments and arguments[0].name in UNKNOWN:
+            given = [
+                UNKNOWN.get(str(one.name), "/etc" if one.name == "source_path" else "x")
+                for one in arguments
+                if one.required
+            ]
+            found.append((*words, *given, *REST.get(" ".join(words), ())))
+
+    walk(root, ())
+    return found
+
+
+def test_what_is_not_there_is_an_error_of_every_command(state_dir: Path) -> None:
+    """One with its own words and the next step, which `main` prints as a line: no traceback."""
+    commands = _naming_something()
+
+    for words in commands:
+        with pytest.raises(PyroError) as refused:
+            root.main(words, prog_name="pyro", standalone_mode=False)
+
+        assert refused.value.hint
+        # Of those that need a terminal that is the first mistake.
+        known = ("unknown_workspace", "unknown_environment", "unknown_host", "invalid_input")
+        assert refused.value.code in known, words
+    assert len(commands) > 50

@@ -302,6 +302,19 @@ def test_more_memory_than_the_host_has_is_refused(kept: Pyro, state_dir: Path) -
         assert not list(state_dir.glob("workspaces/*"))
 
 
+def test_all_that_is_kept_is_closed_to_other_users(
+    kept: Pyro, workspace_id: str, state_dir: Path
+) -> None:
+    """What a workspace holds is its owner's: its disks, sockets, history and secrets."""
+    kept.create_snapshot(workspace_id, "one")
+
+    folders = [state_dir, *(path for path in state_dir.rglob("*") if path.is_dir())]
+
+    assert {folder: oct(folder.stat().st_mode & 0o777) for folder in folders} == dict.fromkeys(
+        folders, "0o700"
+    )
+
+
 def test_reset_puts_everything_back(kept: Pyro, workspace_id: str) -> None:
     kept.update_workspace(workspace_id, name="kept", labels={"k": "v"})
     kept.exec_workspace(workspace_id, command="echo 1 > file; echo 1 > /opt/tool")
