@@ -167,7 +167,7 @@ REST = {
 
 
 def _naming_something() -> list[tuple[str, ...]]:
-    """Every command that is given the name of something, and a line that names what is not there."""
+    """Every command that is given a name of something, each with one that names nothing."""
     found = []
 
     def walk(command: click.Command, words: tuple[str, ...]) -> None:
