@@ -59,7 +59,9 @@ class Extraction:
         # Before anything is written of a file that would not fit.
         self._room.take(4096 + member.size)
         for taken in self._members.take(member):
-            self._make(taken._replace(mode=taken.mode & 0o777))
+            if taken.mode > 0o777:
+                taken = taken._replace(mode=taken.mode & 0o777)
+            self._make(taken)
 
     def note_left_out(self, paths: Sequence[bytes], count: int) -> None:
         """Note what the guest left out: so many, the first of them by their paths."""

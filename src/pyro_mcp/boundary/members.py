@@ -75,13 +75,16 @@ class Members:
                 return []
             what = "is there twice" if there == member.kind else f"was a {there} before"
             raise MemberError(path, what)
-        taken = self._missing_parents(path, member.mtime)
+        parent = path.rpartition(b"/")[0]
+        known = self._kinds.get(parent) == "directory"
+        taken = [] if known else self._missing_parents(path, member.mtime)
         if member.kind == "hardlink":
             member = self._hard_link(path, member)
         elif member.kind == "symlink":
             check_target(path, member.link)
             self._targets[path] = member.link
-        member = member._replace(name=path)
+        if member.name != path:
+            member = member._replace(name=path)
         self._note(member)
         taken.append(member)
         return taken
