@@ -17,6 +17,19 @@ from benchmarks.table import Table
 _ENVIRONMENT = "debian:12"
 _MIB = 1 << 20
 _AT_ONCE = 30
+_BEAT = """
+import os, time
+beat = os.open("beat", os.O_CREAT | os.O_WRONLY)
+last, longest = time.monotonic(), 0.0
+open("beating", "w").close()
+while not os.path.exists("stop"):
+    os.pwrite(beat, b"x", 0)
+    now = time.monotonic()
+    last, longest = now, max(longest, now - last)
+    time.sleep(0.001)
+print(longest)
+"""
+"""Writes all the time, and says how long a write took at most."""
 
 
 def measure(ground: Ground) -> list[Table]:
@@ -25,7 +38,8 @@ def measure(ground: Ground) -> list[Table]:
     with TemporaryDirectory(prefix="pyro-bench-") as folder:
         bench = _Bench(ground, Path(folder))
         try:
-            return [bench.made(), bench.used(), bench.crossed(), bench.alive()]
+            tables = [bench.made(), bench.used(), bench.stood_still(), bench.crossed()]
+            return [*tables, bench.alive()]
         finally:
             bench.remove_all()
 
@@ -117,6 +131,28 @@ class _Bench:
             rounds=self._rounds,
         )
         return Table(title="Calls on a running workspace", unit="s", rows=rows)
+
+    def stood_still(self) -> Table:
+        """How long a snapshot holds a guest up that writes, with 1 GB changed."""
+        workspace_id = self._create()
+        self._run(workspace_id, "head -c 1000000000 /dev/urandom > blob; sync")
+        self._pyro.write_workspace_file(workspace_id, "beat.py", text=_BEAT)
+
+        def longest() -> float:
+            self._run(workspace_id, "rm -f stop beating")
+            with ThreadPoolExecutor(1) as pool:
+                beating = pool.submit(self._run, workspace_id, "python3 beat.py")
+                self._run(workspace_id, "until test -e beating; do sleep 0.01; done")
+                self._pyro.create_snapshot(workspace_id, "still")
+                self._run(workspace_id, "touch stop")
+                took = float(beating.result())
+            self._pyro.delete_snapshot(workspace_id, "still")
+            return took
+
+        rows = alternate([Subject(SDK_LABEL, longest, goal="≤ 0.2")], rounds=self._rounds)
+        self._delete(workspace_id)
+        title = "The longest write of a guest while a snapshot is made, 1 GB changed"
+        return Table(title=title, unit="s", rows=rows)
 
     def crossed(self) -> Table:
         """Push of 1,000 files, export of 200 MB."""

@@ -20,7 +20,10 @@ _NO_REFLINK = frozenset(
 )
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _CHUNK = 1 << 30
-_COMPARED = 1 << 20
+_COMPARED = 1 << 18
+_BETWEEN_LOOKS = 4 << 20
+_STRETCH = 64 << 20
+_COMPARED_AT_ONCE = 2
 
 ROOM_TO_LEAVE_MIB = 64
 """What copies leave free: machines that run write to their disks too."""
@@ -139,28 +142,44 @@ def refresh_copy(source: Path, target: Path, *, variable: str) -> None:
     ):
         ours, theirs = copy.fileno(), original.fileno()
         size = os.fstat(theirs).st_size
-        was, now = bytearray(_COMPARED), bytearray(_COMPARED)
-        at = 0
-        while at < size:
-            at = min(_next_data(theirs, at, size), _next_data(ours, at, size))
-            count = min(_COMPARED, size - at)
-            _read_at(ours, at, memoryview(was)[:count])
-            _read_at(theirs, at, memoryview(now)[:count])
-            if was[:count] != now[:count]:
-                _write_at(ours, at, memoryview(now)[:count])
-            at += count
+        from concurrent.futures import ThreadPoolExecutor  # loads much, and few need it
+
+        # Several at once: a guest stands still meanwhile, and its CPU with it.
+        with ThreadPoolExecutor(_COMPARED_AT_ONCE) as pool:
+            starts = range(0, size, _STRETCH)
+            list(
+                pool.map(
+                    lambda start: _refresh(ours, theirs, start, min(start + _STRETCH, size)), starts
+                )
+            )
+
+
+def _refresh(ours: int, theirs: int, at: int, end: int) -> None:
+    was, now = bytearray(_COMPARED), bytearray(_COMPARED)
+    while at < end:
+        at = min(_next_data(theirs, at, end), _next_data(ours, at, end))
+        # Where there is data there is more: looking for each hole takes longer than reading some.
+        look_again = min(at + _BETWEEN_LOOKS, end)
+        while at < look_again:
+            if look_again - at < _COMPARED:
+                was, now = bytearray(look_again - at), bytearray(look_again - at)
+            _read_at(ours, at, memoryview(was))
+            _read_at(theirs, at, memoryview(now))
+            if was != now:
+                _write_at(ours, at, memoryview(now))
+            at += len(now)
 
 
 def _needed_mib(descriptor: int) -> int:
     return (os.fstat(descriptor).st_blocks >> 11) + ROOM_TO_LEAVE_MIB
 
 
-def _next_data(descriptor: int, at: int, size: int) -> int:
+def _next_data(descriptor: int, at: int, end: int) -> int:
     try:
-        return os.lseek(descriptor, at, os.SEEK_DATA)
+        return min(os.lseek(descriptor, at, os.SEEK_DATA), end)
     except OSError as error:
         if error.errno == errno.ENXIO:  # only a hole is left
-            return size
+            return end
         raise
 
 

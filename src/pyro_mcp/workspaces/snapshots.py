@@ -150,7 +150,7 @@ def reset(store: Store, workspace_id: str, snapshot_name: str = BASELINE) -> Wor
     return WorkspaceResetResult(**vars(now), workspace_reset=summary)
 
 
-_COPIED_AT_ONCE_MIB = 256
+_COPIED_AT_ONCE_MIB = 32
 """Less than that takes no longer to copy than the guest may stand still."""
 _STILL_SECONDS = 60
 
@@ -270,13 +270,15 @@ def _save(store: Store, place: Place, disk: Path, target: Path) -> None:
 
 
 def _copy(store: Store, place: Place, disk: Path, target: Path) -> None:
+    if place.running:
+        # It would stand still for this too.
+        with contextlib.suppress(GuestLostError):
+            sync(place.home)
     if disk.stat().st_blocks >> 11 < _COPIED_AT_ONCE_MIB or not place.running:
         with _still(store, place):
             copy_sparse(disk, target, variable=STATE_VARIABLE)
         return
     # Most of it while the guest goes on: what it changes meanwhile is mended when it stands still.
-    with contextlib.suppress(GuestLostError):
-        sync(place.home)
     shared = copy_sparse(disk, target, variable=STATE_VARIABLE)
     with _still(store, place, seconds=_STILL_SECONDS):
         if shared:
