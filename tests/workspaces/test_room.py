@@ -1,4 +1,4 @@
-"""No room left: in the guest's disk and on the host. What there was stays, and the error says so."""
+"""No room left, in the guest or on the host: what there was stays, and the error says so."""
 
 from __future__ import annotations
 
