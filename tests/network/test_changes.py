@@ -7,10 +7,10 @@ import signal
 
 import pytest
 
-from pyro_mcp.errors import WorkspaceStateError
+from pyro_mcp import Pyro
 from tests.network.conftest import Guest, MakeGuest
 from tests.network.test_reach import NO_NAME, REFUSED
-from tests.support.internet import OTHER_WEB, PRIVATE, WEB
+from tests.support.internet import OTHER_WEB, PRIVATE, WEB, WEB6
 from tests.support.processes import descendants, is_running
 from tests.support.waiting import until
 
@@ -70,13 +70,40 @@ def test_the_record_has_name_address_port_bytes_and_verdict(changing: Guest) -> 
     assert (denied["address"], denied["port"]) == (PRIVATE, 4444)
 
 
-def test_a_guest_without_an_interface_gets_none_while_it_runs(make_own_guest: MakeGuest) -> None:
+def test_a_guest_without_a_network_gets_one_while_it_runs(make_own_guest: MakeGuest) -> None:
+    """Also what ran before sees it: nothing has to be started again."""
     guest = make_own_guest(network_policy="off")
+    with Pyro(base_dir=guest.state) as pyro:
+        shell = pyro.open_shell(guest.workspace_id)["shell_id"]
+        before = guest.tries(("tcp", WEB), ("names", "a.test"), ("frame", "00" * 60))
+        interfaces = guest.run("ls /sys/class/net; tail -n +3 /proc/net/dev | wc -l")["stdout"]
 
-    with pytest.raises(WorkspaceStateError, match="stop"):
-        guest.update(network_policy="egress")
+        guest.update_in_world(network_policy="egress", network_allow=["a.test"])
 
-    assert guest.run("cat /proc/net/dev | wc -l")["stdout"] == "3\n"
+        pyro.write_shell(guest.workspace_id, shell, input="getent hosts a.test > /tmp/told; exit\n")
+        told = until(lambda: guest.run("cat /tmp/told")["stdout"])
+    after = guest.tries(("web", "a.test"), ("tcp", OTHER_WEB), ("tcp", PRIVATE), ("web", WEB6))
+    guest.update(network_policy="off", network_allow=[])
+
+    assert before == ["error: ENETUNREACH", NO_NAME, "error: ENODEV"]
+    assert interfaces == "lo\n1\n"
+    assert WEB6 in told
+    assert after == [WEB, REFUSED, REFUSED, WEB6]
+    assert guest.tries(("tcp", WEB), ("names", "a.test")) == [REFUSED, NO_NAME]
+    guest.update(network_policy="egress")
+    assert guest.tries(("web", "a.test"), ("web", OTHER_WEB)) == [WEB, OTHER_WEB]
+
+
+def test_without_a_network_no_namespace_of_a_guest_has_more_than_loopback(
+    make_own_guest: MakeGuest,
+) -> None:
+    """Its interface for later is in none that its root can reach, and would lead nowhere."""
+    guest = make_own_guest(network_policy="off")
+    look = "for p in /proc/[0-9]*; do tail -n +3 $p/net/dev; done | sort -u | cut -d: -f1"
+
+    seen = guest.run(f"{look}; unshare -n sh -c '{look}'; ls /sys/class/net")["stdout"].split()
+
+    assert set(seen) == {"lo"}
 
 
 def test_all_of_a_network_ends_when_the_monitor_is_killed(make_own_guest: MakeGuest) -> None:

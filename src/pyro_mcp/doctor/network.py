@@ -25,9 +25,7 @@ def network_check() -> Check:
         remedy = next((said for word, said in _REMEDIES.items() if word in detail), "")
         hint = remedy or "Guests run without a network; see 'pyro doctor' on another host."
         return Check(_NAME, False, detail, hint, required=False)
-    for sock in wires:
-        if sock is not None:
-            sock.close()
+    wires.close()
     ip6 = "IPv4 and IPv6" if wires.listener6 is not None else "IPv4; this kernel has no IPv6"
     resolvers = _resolvers()
     if not resolvers:

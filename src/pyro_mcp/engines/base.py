@@ -28,6 +28,8 @@ class GuestSpec(NamedTuple):
     """Nothing is changed: the data disk is read-only too, and no command runs."""
     network: bool = False
     """The guest gets one interface."""
+    network_later: bool = False
+    """It has one that no command sees, and that leads nowhere, until it is told otherwise."""
     output_disk: Path | None = None
     """Read-write: where an inspecting guest puts an image that it makes."""
 

@@ -87,10 +87,11 @@ class UmlEngine:
                 *_KERNEL_OPTIONS,
                 *disks,
                 f"virtio_uml.device={_VSOCK}:{_VIRTIO_ID_VSOCK}",
-                *([_interface()] if spec.network else []),
+                *([_interface()] if spec.network or spec.network_later else []),
                 *_INIT,
                 *(["inspect"] if spec.inspect else []),
                 *(["network"] if spec.network else []),
+                *(["network-later"] if spec.network_later else []),
             ],
             # The kernel panics without a writable HOME; its memory file goes to TMPDIR.
             environment={"HOME": "/tmp", "TMPDIR": "/tmp"},

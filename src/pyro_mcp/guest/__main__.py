@@ -15,6 +15,8 @@ INSPECT = "inspect" in sys.argv[1:]
 """Asked for on the kernel's command line: look at the disks, change nothing."""
 NETWORK = "network" in sys.argv[1:]
 """The host gave an interface."""
+NETWORK_LATER = "network-later" in sys.argv[1:]
+"""The host gave one for later: nobody sees it until then."""
 _BACKLOG = 128
 _READY_SECONDS = 10.0
 
@@ -27,7 +29,7 @@ def main() -> None:
         # Imported while the host acts on that.
         from pyro_mcp.guest.service import serve
 
-        serve(listener, log=say, inspect=INSPECT, network=NETWORK)
+        serve(listener, log=say, inspect=INSPECT, network=NETWORK, later=NETWORK_LATER)
     except BaseException as error:  # noqa: BLE001 - PID 1 has nobody above it
         say(f"fatal: {_describe(error)}")
     finally:

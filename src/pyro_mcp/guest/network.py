@@ -1,10 +1,17 @@
-"""The guest's one interface, where the host gave it one; all about it is fixed (see `protocol`)."""
+"""The guest's one interface, where the host gave it one; all about it is fixed (see `protocol`).
+
+Where it is for later it lies in a network namespace that nothing is in, so that no command sees it,
+and leads nowhere on the host either: that one decides, this is only good manners.
+"""
 
 from __future__ import annotations
 
 import _socket
+import _thread
+import errno
 import fcntl
 import os
+from _struct import pack
 
 from pyro_mcp import protocol
 from pyro_mcp.guest import mounts, system
@@ -19,6 +26,13 @@ _ROUTE_UP_GATEWAY = 0x3
 _NAME_BYTES = 16
 _CONF6 = "/proc/sys/net/ipv6/conf/eth0"
 _RESOLV_CONF = f"# the resolver of this guest's host\nnameserver {protocol.GATEWAY_IP}\n"
+_LONGEST_RESOLV_CONF = 65536
+# From rtnetlink(7): move an interface, found by its name, to a namespace given by a descriptor.
+_NEW_LINK, _REQUEST_ACK, _NAME_IS, _NAMESPACE_IS = 16, 0x5, 3, 28
+_OWN_NAMESPACE = "/proc/thread-self/ns/net"
+
+_away: list[_socket.socket] = []
+"""A socket of the namespace in which the interface is hidden, which lasts with it."""
 
 
 def bring_up() -> None:
@@ -41,7 +55,71 @@ def bring_up() -> None:
         _bring_up_ip6(index)
     except OSError:  # a kernel without it
         pass
-    _offer_resolver()
+    _lay_over_resolv_conf(_RESOLV_CONF)
+
+
+def hide() -> None:
+    """Put the interface where no command is, with all prepared for `show`. Raises `OSError`."""
+    made: list[tuple[_socket.socket, int] | OSError] = []
+    done = _thread.allocate_lock()
+    done.acquire()
+
+    def make() -> None:
+        # A namespace belongs to the thread that made it.
+        try:
+            system.unshare(system.CLONE_NEWNET)
+            made.append((_netlink(), os.open(_OWN_NAMESPACE, os.O_RDONLY | os.O_CLOEXEC)))
+        except OSError as error:
+            made.append(error)
+        finally:
+            done.release()
+
+    _thread.start_new_thread(make, ())
+    done.acquire()
+    (outcome,) = made
+    if isinstance(outcome, OSError):
+        raise outcome
+    hidden, namespace = outcome
+    here = _netlink()
+    try:
+        _move(here, namespace)
+    finally:
+        os.close(namespace)
+        here.close()
+    _away.append(hidden)
+    place = f"{mounts.ROOT}/etc/resolv.conf"
+    if not os.path.islink(place):  # noqa: PTH114 - pathlib costs start-up time
+        # Now, since what runs already sees no mount that is made later; its content may change.
+        _lay_over_resolv_conf(_content(place))
+
+
+def show() -> None:
+    """Bring out what `hide` put away, and bring it up; once. Raises `OSError`."""
+    if not _away:
+        if os.path.exists(f"/sys/class/net/{_NAME.decode()}"):  # noqa: PTH110
+            return
+        raise OSError(errno.ENODEV, "the machine has no interface")
+    namespace = os.open(_OWN_NAMESPACE, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _move(_away[0], namespace)
+    finally:
+        os.close(namespace)
+    _away.pop().close()
+    bring_up()
+
+
+def _netlink() -> _socket.socket:
+    return _socket.socket(_socket.AF_NETLINK, _socket.SOCK_RAW | _socket.SOCK_CLOEXEC, 0)
+
+
+def _move(channel: _socket.socket, namespace: int) -> None:
+    name = _DRIVERS_NAME.ljust(8, b"\0")  # attributes are whole words
+    body = bytes(16) + pack("=HH", 4 + len(name), _NAME_IS) + name
+    body += pack("=HHi", 8, _NAMESPACE_IS, namespace)
+    channel.send(pack("=IHHII", 16 + len(body), _NEW_LINK, _REQUEST_ACK, 1, 0) + body)
+    code = -int.from_bytes(channel.recv(4096)[16:20], "little", signed=True)
+    if code:
+        raise OSError(code, os.strerror(code))
 
 
 def _bring_up_ip6(index: bytes) -> None:
@@ -57,11 +135,25 @@ def _bring_up_ip6(index: bytes) -> None:
     ip6.close()
 
 
-def _offer_resolver() -> None:
+def _content(place: str) -> str:
+    try:
+        descriptor = os.open(place, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return ""
+    try:
+        return os.read(descriptor, _LONGEST_RESOLV_CONF).decode(errors="replace")
+    finally:
+        os.close(descriptor)
+
+
+def _lay_over_resolv_conf(content: str) -> None:
     """Lay our file over the environment's: gone with the machine, and no change of its disk."""
     source, target = f"{mounts.SCRATCH}/resolv.conf", f"{mounts.ROOT}/etc/resolv.conf"
-    _write(source, _RESOLV_CONF)
-    os.chmod(source, 0o644)  # noqa: PTH101 - pathlib costs start-up time
+    there = os.path.exists(source)  # noqa: PTH110 - pathlib costs start-up time
+    _write(source, content)
+    if there:
+        return  # it lies there since the start
+    os.chmod(source, 0o644)  # noqa: PTH101
     if os.path.islink(target):  # noqa: PTH114 - it would lead out of the root
         os.unlink(target)  # noqa: PTH108
     os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))

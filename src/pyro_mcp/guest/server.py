@@ -140,6 +140,16 @@ class Server:
             raise RefusedError(protocol.ERROR_CANNOT_START, f"{error.strerror}") from error
         reply(channel, {})
 
+    def show_network(self, channel: Channel) -> None:
+        """Bring out the interface that nobody saw."""
+        from pyro_mcp.guest import network  # few guests have one
+
+        try:
+            network.show()
+        except OSError as error:
+            raise RefusedError(protocol.ERROR_FAILED, f"no network: {error.strerror}") from error
+        reply(channel, {})
+
     def sync(self, channel: Channel) -> None:
         """Flush every file system, beside everything else."""
 
@@ -282,6 +292,8 @@ class _Connection:
             self._server.sync(self._channel)
         elif operation == "inherit":
             self._server.inherit(self._channel, request)
+        elif operation == "network":
+            self._server.show_network(self._channel)
         elif operation == "halt":
             self._server.halt(self._channel)
         elif isinstance(operation, str) and operation in protocol.SHELL_OPERATIONS:

@@ -29,16 +29,22 @@ _IFF_UP_RUNNING = 0x41
 
 
 def serve(
-    listener: _socket.socket, *, log: Callable[[str], None], inspect: bool, network: bool
+    listener: _socket.socket,
+    *,
+    log: Callable[[str], None],
+    inspect: bool,
+    network: bool,
+    later: bool,
 ) -> None:
     """Finish what the host need not wait for, then answer it, for ever.
 
-    `inspect`: nothing is changed, and no command can run; `network`: there is an interface.
+    `inspect`: nothing is changed, and no command can run; `network`: there is an interface;
+    `later`: there is one that is for later.
     """
     if not inspect:
         mounts.furnish()
-    if network:
-        _bring_up_network(log)
+    if network or later:
+        _prepare_network(log, later=later)
     system.limit_open_files(*limits.OPEN_FILES)
     ground = Ground(mounts.ROOT, mounts.SCRATCH, limits.group_commands(mounts.CONTROL_GROUPS))
     terminals = -1
@@ -102,11 +108,11 @@ def _listen_relay(port: int) -> _socket.socket:
     return listener
 
 
-def _bring_up_network(log: Callable[[str], None]) -> None:
-    from pyro_mcp.guest import network  # few guests have one
+def _prepare_network(log: Callable[[str], None], *, later: bool) -> None:
+    from pyro_mcp.guest import network  # many guests have none
 
     try:
-        network.bring_up()
+        (network.hide if later else network.bring_up)()
     except OSError as error:
         log(f"no network: {error}")
 

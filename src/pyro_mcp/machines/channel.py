@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import socket
 from typing import TYPE_CHECKING
 
 from pyro_mcp import protocol
-from pyro_mcp.errors import GuestLostError, GuestUnreachableError, ProtocolVersionError
+from pyro_mcp.errors import (
+    GuestLostError,
+    GuestUnreachableError,
+    NetworkError,
+    ProtocolVersionError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+    from typing import Any
 
 API_SOCKET = "api.sock"
 VSOCK_SOCKET = "vsock.sock"
@@ -59,6 +66,21 @@ def unpublish(directory: Path) -> None:
     with _open(directory) as client:
         if _ask(client, b"UNPUBLISH\n") != b"OK unpublish\n":
             raise GuestLostError("its monitor did not close the published ports")
+
+
+def give_network(directory: Path, launch: dict[str, Any]) -> None:
+    """Have the monitor lead the guest's interface to a gateway; `launch` is made by `network.way`.
+
+    Raises:
+        NetworkError: This host does not give it; nothing has changed.
+        GuestLostError: Its monitor knows nothing of that: it was started by an older pyro.
+    """
+    with _open(directory) as client:
+        answer = _ask(client, f"UPLINK {json.dumps(launch)}\n".encode(), longest=4096)
+    if answer.startswith(b"NO "):
+        raise NetworkError(answer[3:].decode(errors="replace").strip())
+    if answer != b"OK uplink\n":
+        raise GuestLostError("its monitor did not understand that it gets a network")
 
 
 def stop(directory: Path) -> bool:

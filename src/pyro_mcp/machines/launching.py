@@ -48,6 +48,8 @@ class Boot(NamedTuple):
     output_disk: Path | None = None
     network: dict[str, Any] | None = None
     """Its way out, as `network.way.plan` describes it."""
+    network_later: bool = False
+    """It has none, and may get one while it runs."""
 
 
 class Started(NamedTuple):
@@ -84,6 +86,7 @@ def boot(request: Boot, images: Images, engine: Engine, *, lock: int) -> Started
             inspect=request.inspect,
             output_disk=request.output_disk,
             network=request.network is not None,
+            network_later=request.network_later and request.network is None,
         )
     )
     vsock = (str(request.home / channel.VSOCK_SOCKET), plan.vsock_socket, True)
@@ -116,6 +119,7 @@ def boot(request: Boot, images: Images, engine: Engine, *, lock: int) -> Started
         "kept": request.kept,
         "life_seconds": request.life_seconds,
         "network": request.network,
+        "wire": request.network_later and request.network is None,
         "idle_file": None if request.idle_file is None else str(request.idle_file),
     }
     monitor = MonitorProcess.start(launch, directory=request.home, lock=lock)

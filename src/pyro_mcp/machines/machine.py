@@ -66,7 +66,10 @@ class Machine:
             from pyro_mcp.network import way  # most machines have none
 
             machine._way = way.plan(
-                spec.policy(), resolvers=settings.resolvers, inherit=spec.network_inherit
+                spec.policy(),
+                resolvers=settings.resolvers,
+                steering=settings.steering,
+                inherit=spec.network_inherit,
             )
         machine.cpu = cpu
         try:

@@ -131,6 +131,15 @@ def inherit(directory: Path, inherited: Inherited) -> None:
             raise GuestRefusedError(error.message, hint="'pyro doctor' checks this host.") from None
 
 
+def show_network(directory: Path) -> None:
+    """Have the agent bring out the interface that commands did not see so far."""
+    with channel.connect(directory) as client:
+        try:
+            Exchange(client, {"op": "network"}).run(within_seconds=_GRACE_SECONDS)
+        except AgentError as error:
+            raise GuestRefusedError(error.message, hint="'pyro doctor' checks this host.") from None
+
+
 def halt(directory: Path, *, timeout_seconds: float = 10.0) -> None:
     """Flush the guest's file systems and power it off."""
     with channel.connect(directory) as client:

@@ -15,7 +15,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from pyro_mcp import protocol
-from pyro_mcp.network import packets
+from pyro_mcp.network import namespace, packets
 from pyro_mcp.network.loop import READ, WRITE, Loop
 from pyro_mcp.network.namespace import GATEWAY_MAC, Wires
 from pyro_mcp.network.record import Attempt
@@ -175,13 +175,17 @@ class Connections:
                 guest, peer = listener.accept()
             except OSError:
                 return
-            own = guest.getsockname()
+            try:
+                meant, port = namespace.destination(guest, self._wires.steering)
+            except OSError:
+                guest.close()
+                continue
             family = listener.family
             key = (
                 socket.inet_pton(family, peer[0]),
                 peer[1],
-                socket.inet_pton(family, own[0]),
-                own[1],
+                socket.inet_pton(family, meant),
+                port,
             )
             beginning = self._let_in.pop(key, None)
             if beginning is None:

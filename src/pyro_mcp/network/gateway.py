@@ -44,20 +44,23 @@ _RESOLVER = {
 }
 
 
-def run(launch: dict[str, Any], monitor: socket.socket, uid: int | None) -> NoReturn:
+def run(
+    launch: dict[str, Any], monitor: socket.socket, uid: int | None, wire: socket.socket | None
+) -> NoReturn:
     """Be the gateway, in a process that was forked for it; the working directory is the machine's.
 
     `launch` is what `networking.launch` made; `monitor` gets `+` with a descriptor, or `!` and why
-    there is none, and its end is ours; `uid` is what root becomes once all is made.
+    there is none, and its end is ours; `uid` is what root becomes once all is made; `wire` is the
+    socket that the guest's kernel has already, if it runs.
     """
     status = 1
     try:
-        _close_others(monitor.fileno())
+        _close_others(monitor.fileno(), *([] if wire is None else [wire.fileno()]))
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         try:
-            wires = namespace.make()
+            wires = namespace.make(wire, tuple(launch["steerings"]))
             gateway = Gateway(launch, wires, monitor)
         except OSError as error:
             what = f"{error.filename}: " if error.filename else ""
@@ -66,6 +69,8 @@ def run(launch: dict[str, Any], monitor: socket.socket, uid: int | None) -> NoRe
         # The guest boots from here on; nothing of it is read before our rights are gone.
         socket.send_fds(monitor, [b"+"], [wires.guest.fileno()])
         wires.guest.close()
+        if wire is not None:
+            wire.close()
         gateway.load_resolver()
         _give_up_rights(uid)
         gateway.serve()
@@ -119,6 +124,11 @@ class Gateway:
                 frame = self._wires.link.recv(_LARGEST_FRAME)
             except OSError:
                 return
+            answer = packets.neighbour(frame, namespace.GATEWAY_MAC)
+            if answer is not None:
+                if answer:
+                    self._tell(answer)
+                continue
             packet = packets.parse(frame)
             # Another source address would get no answer, and is nobody's business.
             if packet is None or packet.source != _GUEST[packet.version]:
@@ -139,24 +149,29 @@ class Gateway:
         def reply(wire: bytes) -> None:
             frame = packets.datagram(packet, wire, namespace.GATEWAY_MAC)
             if frame is not None:
-                with contextlib.suppress(OSError):
-                    self._wires.link.send(frame)
+                self._tell(frame)
 
         if self._resolver is not None:
             self._resolver.answer(packet.payload, reply)
+
+    def _tell(self, frame: bytes) -> None:
+        with contextlib.suppress(OSError):  # its queue is full: the guest asks again
+            self._wires.link.send(frame)
 
     def _questions(self, guest: socket.socket) -> None:
         if self._resolver is not None:
             self._resolver.serve(guest)
 
 
-def _close_others(kept: int) -> None:
+def _close_others(*kept: int) -> None:
     """The monitor's descriptors are not ours: its lock, its pipes."""
     null = os.open("/dev/null", os.O_RDWR)
     for number in (0, 1):
         os.dup2(null, number)
-    os.closerange(3, kept)
-    os.closerange(kept + 1, os.sysconf("SC_OPEN_MAX"))
+    before = 2
+    for number in (*sorted(kept), os.sysconf("SC_OPEN_MAX")):
+        os.closerange(before + 1, number)
+        before = number
 
 
 def _give_up_rights(uid: int | None) -> None:

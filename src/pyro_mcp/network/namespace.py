@@ -9,11 +9,15 @@ The guest's kernel gets one socket, bound to `wire0`: whatever it does with it, 
 the gateway puts the connections that it lets in (see `firewall`).
 
 No process stays in the namespaces: the sockets hold them, and with the last one they are gone.
+
+A guest that gets its network later has its socket from the start, in a namespace that is empty
+until then (see `machines.monitor.wire`).
 """
 
 from __future__ import annotations
 
 import array
+import errno
 import fcntl
 import os
 import socket
@@ -31,7 +35,7 @@ _GATE_MAC = bytes.fromhex("020000000003")
 
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 _NEW_LINK, _SET_LINK, _NEW_ADDRESS, _NEW_ROUTE, _NEW_NEIGHBOUR, _NEW_RULE = 16, 19, 20, 24, 28, 32
-_UP = 0x1
+_UP, _NO_ARP = 0x1, 0x80
 _NO_DETECTION = 0x02  # IFA_F_NODAD
 _PERMANENT = 0x80
 _TABLE = 100
@@ -42,6 +46,9 @@ _ETHTOOL = 0x8946
 _ETHTOOL_OFF = (0x17, 0x1F, 0x24)  # checksums, TCP segments, other segments
 _ALL_PROTOCOLS = 0x0003
 _IP_TRANSPARENT, _IPV6_TRANSPARENT = 19, 75
+# From linux/sockios.h and linux/nsfs.h.
+_NAMESPACE_OF_SOCKET, _OWNER_OF_NAMESPACE = 0x894C, 0xB701
+_ORIGINAL_DESTINATION = 80  # SO_ORIGINAL_DST, and IP6T_SO_ORIGINAL_DST
 _PACKET, _PACKET_IGNORE_OUTGOING = 263, 23
 _ATTACH_FILTER = 26
 _BACKLOG = 1024
@@ -58,13 +65,26 @@ class Wires(NamedTuple):
     gate: socket.socket
     """Frames put in here are connections that are let in."""
     listener: socket.socket
-    """Accepts them, whatever their destination: `getsockname` of what it accepts says it."""
+    """Accepts them, whatever their destination: `destination` of what it accepts says it."""
     listener6: socket.socket | None
     """The same for IPv6; None where the host's kernel has none."""
+    steering: str
+    """How connections come to the listeners, one of `firewall.STEERINGS`."""
+
+    def close(self) -> None:
+        """Give all of them back, and with them the namespaces."""
+        for one in (self.guest, self.link, self.gate, self.listener, self.listener6):
+            if one is not None:
+                one.close()
 
 
-def make() -> Wires:
+def make(
+    wire: socket.socket | None = None, steerings: tuple[str, ...] = firewall.STEERINGS
+) -> Wires:
     """Make both namespaces, from a process that stays where it is.
+
+    `wire` is the guest's socket, if it has one: an unbound packet socket in a namespace that holds
+    nothing. Of `steerings` the first that this host's kernel can is taken.
 
     Raises:
         OSError: The host does not allow it; `filename` says what was being done.
@@ -77,7 +97,7 @@ def make() -> Wires:
         status = 1
         try:
             ours.close()
-            _build(theirs, uid, gid)
+            _build(theirs, uid, gid, wire, steerings)
             status = 0
         except OSError as error:
             said = f"{error.errno or 0}\n{error.filename or ''}\n{error.strerror}"
@@ -94,19 +114,48 @@ def make() -> Wires:
         code, what, why = [*answer[1:].decode(errors="replace").split("\n", 2), "", "", ""][:3]
         raise OSError(int(code or 0), why or "its helper ended", what or "network namespaces")
     guest, link, gate, listener, *more = [socket.socket(fileno=number) for number in descriptors]
-    return Wires(guest, link, gate, listener, more[0] if more else None)
+    steering = answer[1:].decode()
+    return Wires(guest, link, gate, listener, more[0] if more else None, steering)
 
 
-def _build(out: socket.socket, uid: int, gid: int) -> None:
-    _unshare(_CLONE_NEWUSER | _CLONE_NEWNET, what="a user namespace")
-    for name, content in (
-        ("setgroups", "deny"),
-        ("uid_map", f"0 {uid} 1"),
-        ("gid_map", f"0 {gid} 1"),
-    ):
-        with open(f"/proc/self/{name}", "w", encoding="ascii") as file:  # noqa: PTH123
-            file.write(content)
-    guest = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+def destination(accepted: socket.socket, steering: str) -> tuple[str, int]:
+    """Address and port that the guest meant.
+
+    Raises:
+        OSError: Nobody knows any more.
+    """
+    if steering == firewall.TPROXY:
+        address, port, *_ = accepted.getsockname()
+        return str(address), int(port)
+    if accepted.family == socket.AF_INET:
+        sent = accepted.getsockopt(socket.IPPROTO_IP, _ORIGINAL_DESTINATION, 16)
+        packed = sent[4:8]
+    else:
+        sent = accepted.getsockopt(socket.IPPROTO_IPV6, _ORIGINAL_DESTINATION, 28)
+        packed = sent[8:24]
+    return socket.inet_ntop(accepted.family, packed), int.from_bytes(sent[2:4], "big")
+
+
+def _build(
+    out: socket.socket,
+    uid: int,
+    gid: int,
+    wire: socket.socket | None,
+    steerings: tuple[str, ...],
+) -> None:
+    if wire is None:
+        _unshare(_CLONE_NEWUSER | _CLONE_NEWNET, what="a user namespace")
+        for name, content in (
+            ("setgroups", "deny"),
+            ("uid_map", f"0 {uid} 1"),
+            ("gid_map", f"0 {gid} 1"),
+        ):
+            with open(f"/proc/self/{name}", "w", encoding="ascii") as file:  # noqa: PTH123
+                file.write(content)
+        guest = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+    else:
+        _enter(wire)
+        guest = wire
     outside = Netlink(netlink.ROUTE)
     wire_namespace = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     _unshare(_CLONE_NEWNET, what="a network namespace")
@@ -116,8 +165,11 @@ def _build(out: socket.socket, uid: int, gid: int) -> None:
     _without_offload(LINK)
     _up(outside, _index_of(outside, WIRE))
     loopback = _index_of(inside, "lo")
-    for index in (loopback, link, entrance, _index_of(inside, GATE)):
+    for index in (loopback, entrance, _index_of(inside, GATE)):
         _up(inside, index)
+    # Who is where does not change, and nothing that the guest says may fill the kernel's tables of
+    # neighbours, which are the whole host's: its questions are answered by the gateway.
+    _up(inside, link, _NO_ARP)
     _address(inside, link, socket.AF_INET, protocol.GATEWAY_IP, protocol.LINK_PREFIX)
     _neighbour(inside, link, socket.AF_INET, protocol.GUEST_IP)
     _deliver_all(inside, loopback, socket.AF_INET)
@@ -132,12 +184,25 @@ def _build(out: socket.socket, uid: int, gid: int) -> None:
     except OSError:
         listener6 = None
     _accept_from_anywhere()
-    firewall.install(link=LINK, entrance=ENTRANCE, port=port)
+    steering = _steer(steerings, port, ip6=listener6 is not None)
     guest.bind((WIRE, _ALL_PROTOCOLS))
     sockets = [guest, _packets(LINK, _WORTH_SEEING), _packets(GATE, _NOTHING), listener]
     if listener6 is not None:
         sockets.append(listener6)
-    socket.send_fds(out, [b"+"], [one.fileno() for one in sockets])
+    socket.send_fds(out, [b"+" + steering.encode()], [one.fileno() for one in sockets])
+
+
+def _steer(steerings: tuple[str, ...], port: int, *, ip6: bool) -> str:
+    for steering in steerings[:-1]:
+        try:
+            firewall.install(steering, link=LINK, entrance=ENTRANCE, port=port, ip6=ip6)
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.EOPNOTSUPP):
+                raise
+        else:
+            return steering
+    firewall.install(steerings[-1], link=LINK, entrance=ENTRANCE, port=port, ip6=ip6)
+    return steerings[-1]
 
 
 def _unshare(flags: int, *, what: str) -> None:
@@ -147,6 +212,20 @@ def _unshare(flags: int, *, what: str) -> None:
     if libc.unshare(flags) != 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code), what)
+
+
+def _enter(wire: socket.socket) -> None:
+    """Go into the namespaces of a socket: the users', then the network's."""
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    network = fcntl.ioctl(wire, _NAMESPACE_OF_SOCKET)
+    owner = fcntl.ioctl(network, _OWNER_OF_NAMESPACE)
+    for descriptor, kind in ((owner, _CLONE_NEWUSER), (network, _CLONE_NEWNET)):
+        if libc.setns(descriptor, kind) != 0:
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code), "the guest's namespaces")
+        os.close(descriptor)
 
 
 def _pair(
@@ -172,8 +251,9 @@ def _index_of(channel: Netlink, name: str) -> int:
     return int(struct.unpack_from("=i", answer, 4)[0])
 
 
-def _up(channel: Netlink, index: int) -> None:
-    channel.change(_NEW_LINK, _interface(index, _UP), what="bringing an interface up")
+def _up(channel: Netlink, index: int, flags: int = 0) -> None:
+    body = _interface(index, _UP | flags)
+    channel.change(_NEW_LINK, body, what="bringing an interface up")
 
 
 def _address(channel: Netlink, index: int, family: int, address: str, prefix: int) -> None:
@@ -254,26 +334,28 @@ _HALF, _BYTE, _BYTE_AT_X, _HEADER_TO_X = 0x28, 0x30, 0x50, 0xB1
 _EQUAL, _ANY_BIT, _NOT_BELOW, _ABOVE, _AND, _RETURN = 0x15, 0x45, 0x35, 0x25, 0x54, 0x06
 _WORTH_SEEING = [
     (_HALF, 0, 0, 12),
-    (_EQUAL, 2, 0, 0x0800),
-    (_EQUAL, 9, 0, 0x86DD),
+    (_EQUAL, 3, 0, 0x0800),
+    (_EQUAL, 10, 0, 0x86DD),
+    (_EQUAL, 20, 0, 0x0806),
     (_RETURN, 0, 0, 0),
     # IPv4: all but TCP; of that, what begins a connection
     (_BYTE, 0, 0, 23),
-    (_EQUAL, 0, 16, 6),
+    (_EQUAL, 0, 17, 6),
     (_HALF, 0, 0, 20),
-    (_ANY_BIT, 15, 0, 0x1FFF),
+    (_ANY_BIT, 16, 0, 0x1FFF),
     (_HEADER_TO_X, 0, 0, 14),
     (_BYTE_AT_X, 0, 0, 14 + 13),
     (_AND, 0, 0, 0x17),
-    (_EQUAL, 10, 11, 0x02),
-    # IPv6: likewise, and no neighbour discovery
+    (_EQUAL, 11, 12, 0x02),
+    # IPv6: likewise, and of neighbour discovery only questions
     (_BYTE, 0, 0, 20),
     (_EQUAL, 0, 3, 6),
     (_BYTE, 0, 0, 54 + 13),
     (_AND, 0, 0, 0x17),
-    (_EQUAL, 5, 6, 0x02),
-    (_EQUAL, 0, 4, 58),
+    (_EQUAL, 6, 7, 0x02),
+    (_EQUAL, 0, 5, 58),
     (_BYTE, 0, 0, 54),
+    (_EQUAL, 3, 0, 135),
     (_NOT_BELOW, 0, 2, 133),
     (_ABOVE, 1, 0, 137),
     (_RETURN, 0, 0, 0),

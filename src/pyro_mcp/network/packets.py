@@ -5,15 +5,23 @@ What the guest sent is hostile: `parse` gives None for all that is not whole.
 
 from __future__ import annotations
 
+import socket
 import struct
 from typing import NamedTuple
 
 from pyro_mcp import protocol
 
 TCP, UDP, ICMP, ICMPV6 = 6, 17, 1, 58
-_IPV4, _IPV6 = 0x0800, 0x86DD
+_IPV4, _IPV6, _ARP = 0x0800, 0x86DD, 0x0806
+_ARP_QUESTION, _ARP_ANSWER = bytes.fromhex("0001080006040001"), bytes.fromhex("0001080006040002")
+_SOLICITATION, _ADVERTISEMENT, _ITS_MAC = 135, 136, 2
+_SOLICITED_OVERRIDE = 0x60000000
+_GATEWAY = {
+    4: socket.inet_pton(socket.AF_INET, protocol.GATEWAY_IP),
+    6: socket.inet_pton(socket.AF_INET6, protocol.GATEWAY_IP6),
+}
 _ETHERNET_BYTES, _IPV6_BYTES, _UDP_BYTES, _TCP_BYTES = 14, 40, 8, 20
-_TTL = 64
+_TTL, _NEIGHBOURS_HOPS = 64, 255
 _RESET_AND_ACK = 0x14
 _QUOTED = 520
 """How much of a refused packet an ICMP error gives back."""
@@ -77,6 +85,30 @@ def _with_ports(
     return Packet(version, number, source, destination, *ports, sequence, payload, quoted)
 
 
+def neighbour(frame: bytes, gateway_mac: bytes) -> bytes | None:
+    """The answer to a question for the gateway's hardware address (RFC 826, RFC 4861).
+
+    Empty for one that gets none, None for any other frame; nothing is learned from the question.
+    """
+    kind, content = int.from_bytes(frame[12:14], "big"), frame[_ETHERNET_BYTES:]
+    if kind == _ARP:
+        if content[:8] != _ARP_QUESTION or content[24:28] != _GATEWAY[4]:
+            return b""
+        answer = _ARP_ANSWER + gateway_mac + _GATEWAY[4] + content[8:18]
+        return frame[6:12] + gateway_mac + _ARP.to_bytes(2, "big") + answer
+    message = content[_IPV6_BYTES:]
+    if kind != _IPV6 or content[6:7] != bytes((ICMPV6,)) or message[:1] != bytes((_SOLICITATION,)):
+        return None
+    packet = parse(frame)
+    if packet is None or not any(packet.source) or message[8:24] != _GATEWAY[6]:
+        return b""
+    head = struct.pack(">BBHI", _ADVERTISEMENT, 0, 0, _SOLICITED_OVERRIDE)
+    answer = head + _GATEWAY[6] + bytes((_ITS_MAC, 1)) + gateway_mac
+    told = packet._replace(destination=_GATEWAY[6])
+    answer = _with_checksum(answer, 2, _pseudo(told, ICMPV6, len(answer)))
+    return _frame(told, ICMPV6, answer, gateway_mac, hops=_NEIGHBOURS_HOPS)
+
+
 def refusal(packet: Packet, gateway_mac: bytes) -> bytes | None:
     """The frame that tells the guest at once: a reset for TCP, else "administratively prohibited".
 
@@ -118,7 +150,9 @@ def datagram(packet: Packet, payload: bytes, gateway_mac: bytes) -> bytes | None
     return _frame(packet, UDP, content, gateway_mac)
 
 
-def _frame(packet: Packet, number: int, content: bytes, gateway_mac: bytes) -> bytes:
+def _frame(
+    packet: Packet, number: int, content: bytes, gateway_mac: bytes, hops: int = _TTL
+) -> bytes:
     """`content` from the packet's destination to its source."""
     if packet.version == 4:
         total = 20 + len(content)
@@ -126,7 +160,7 @@ def _frame(packet: Packet, number: int, content: bytes, gateway_mac: bytes) -> b
         header = _with_checksum(head + packet.destination + packet.source, 10, b"")
         kind = _IPV4
     else:
-        head = struct.pack(">IHBB", 6 << 28, len(content), number, _TTL)
+        head = struct.pack(">IHBB", 6 << 28, len(content), number, hops)
         header = head + packet.destination + packet.source
         kind = _IPV6
     return protocol.GUEST_MAC + gateway_mac + kind.to_bytes(2, "big") + header + content

@@ -6,7 +6,9 @@ import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pyro_mcp.config import DNS_VARIABLE, STEERING_VARIABLE
 from pyro_mcp.errors import BrokenInstallError, InvalidInputError
+from pyro_mcp.network import firewall
 
 if TYPE_CHECKING:
     from pyro_mcp.network.inherit import Inherited
@@ -25,15 +27,18 @@ class Way(NamedTuple):
     """For the guest."""
 
 
-def plan(policy: Policy, *, resolvers: str | None, inherit: bool = False) -> Way | None:
+def plan(
+    policy: Policy, *, resolvers: str | None, steering: str | None = None, inherit: bool = False
+) -> Way | None:
     """What the gateway needs to know; None where there is nothing to reach.
 
     `inherit` takes over the host's proxies, package indexes and certificates. `resolvers` replaces
     what the host's /etc/resolv.conf names: addresses with spaces between them, each with an
-    optional port (`127.0.0.1:5353`, `[::1]:53`).
+    optional port (`127.0.0.1:5353`, `[::1]:53`). `steering` is one of `firewall.STEERINGS`, None:
+    the best that this host's kernel can.
 
     Raises:
-        InvalidInputError: `resolvers` names no address.
+        InvalidInputError: `resolvers` names no address, or `steering` no way.
         BrokenInstallError: The DNS library is not there.
     """
     if not policy.outbound:
@@ -51,8 +56,18 @@ def plan(policy: Policy, *, resolvers: str | None, inherit: bool = False) -> Way
         "policy": policy.to_wire(),
         "resolvers": servers(resolvers),
         "packages": str(Path(found.origin).parents[1]),
+        "steerings": steerings(steering),
     }
     return Way(launch, inherited)
+
+
+def steerings(named: str | None) -> list[str]:
+    """The ways to try, best first: the one that is named, or all."""
+    if named and named not in firewall.STEERINGS:
+        raise InvalidInputError(
+            STEERING_VARIABLE, f"is {named!r}", hint=f"Known: {', '.join(firewall.STEERINGS)}."
+        )
+    return [named] if named else list(firewall.STEERINGS)
 
 
 def servers(text: str | None) -> list[tuple[str, int]]:
@@ -84,7 +99,7 @@ def _named(text: str) -> list[tuple[str, int]]:
             servers.append((str(ipaddress.ip_address(host)), int(port)))
         except ValueError:
             raise InvalidInputError(
-                "PYRO_DNS", f"has the entry {word!r}",
+                DNS_VARIABLE, f"has the entry {word!r}",
                 hint="Give addresses of resolvers, such as '192.0.2.53 [2001:db8::53]:5353'.",
             ) from None  # fmt: skip
     return servers

@@ -112,6 +112,8 @@ class GuestMemory:
             prot=mmap.PROT_READ | mmap.PROT_WRITE,
             offset=region.offset - before,
         )
+        # A process that is forked here has no business with it (a gateway is).
+        mapped.madvise(mmap.MADV_DONTFORK)
         view = memoryview(mapped)[before:]
         for start, table in (
             (region.guest_address, self._by_guest),

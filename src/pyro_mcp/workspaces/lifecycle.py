@@ -300,7 +300,8 @@ def update(
 
     Raises:
         InvalidInputError: Name and `clear_name` together, or nothing that would change.
-        WorkspaceStateError: It runs without a network interface and would need one.
+        NetworkError: This host gives it no network; nothing has changed.
+        WorkspaceStateError: It cannot be given a network while it runs.
     """
     if name is not None and clear_name:
         raise InvalidInputError(
@@ -317,7 +318,7 @@ def update(
     with contextlib.ExitStack() as owned:
         if policy is not None:
             owned.enter_context(place.changing())
-            networking.put_in_force(store.row(workspace_id), place, policy)
+            networking.put_in_force(store, store.row(workspace_id), place, policy)
             if not ports.allowed_by(policy.mode):
                 ports.withdraw(place.home)
         connection = owned.enter_context(store.database.changing())

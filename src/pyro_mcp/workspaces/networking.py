@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 
-from pyro_mcp.errors import GuestLostError, InvalidInputError, WorkspaceStateError
+from pyro_mcp.errors import (
+    GuestLostError,
+    GuestRefusedError,
+    InvalidInputError,
+    WorkspaceStateError,
+)
+from pyro_mcp.machines import channel, requests
 from pyro_mcp.network import client, told, way
 from pyro_mcp.network import policy as policies
 from pyro_mcp.network.record import FILE_NAME
@@ -46,16 +53,24 @@ def columns(policy: Policy) -> dict[str, str]:
 
 def way_out(store: Store, row: WorkspaceRow) -> way.Way | None:
     """What its machine is booted with."""
+    return _way(store, row, policy_of(row))
+
+
+def _way(store: Store, row: WorkspaceRow, policy: Policy) -> way.Way | None:
     return way.plan(
-        policy_of(row), resolvers=store.settings.resolvers, inherit=bool(row.network_inherit)
+        policy,
+        resolvers=store.settings.resolvers,
+        steering=store.settings.steering,
+        inherit=bool(row.network_inherit),
     )
 
 
-def put_in_force(row: WorkspaceRow, place: Place, policy: Policy) -> None:
+def put_in_force(store: Store, row: WorkspaceRow, place: Place, policy: Policy) -> None:
     """Change the policy of a machine, if it runs; the caller holds `changing`.
 
     Raises:
-        WorkspaceStateError: It was booted without an interface and would need one.
+        NetworkError: This host gives it no network.
+        WorkspaceStateError: It cannot be given one while it runs.
     """
     if not place.running:
         return
@@ -64,10 +79,27 @@ def put_in_force(row: WorkspaceRow, place: Place, policy: Policy) -> None:
         client.change_policy(place.home, _widened(row, policy))
     except GuestLostError:
         if policy.outbound:
-            raise WorkspaceStateError(
-                row.id, state="started without a network interface", needed="stopped",
-                hint=f"Stop it (pyro workspace stop {row.id}), then change the policy.",
-            ) from None  # fmt: skip
+            _connect(store, row, place, policy)
+
+
+def _connect(store: Store, row: WorkspaceRow, place: Place, policy: Policy) -> None:
+    """Give a network to a machine that was started without one."""
+    way_out = _way(store, row, policy)
+    if way_out is None:
+        return
+    try:
+        channel.give_network(place.home, way_out.launch)
+        requests.show_network(place.home)
+    except (GuestLostError, GuestRefusedError) as error:
+        # A gateway that is there already lets nothing pass.
+        with contextlib.suppress(GuestLostError):
+            client.change_policy(place.home, policies.Policy(policies.OFF))
+        raise WorkspaceStateError(
+            row.id, state=f"running, and gets no network interface now ({error})", needed="stopped",
+            hint=f"Stop it (pyro workspace stop {row.id}), then change the policy.",
+        ) from error  # fmt: skip
+    if way_out.inherited is not None:
+        requests.inherit(place.home, way_out.inherited)
 
 
 def _widened(row: WorkspaceRow, policy: Policy) -> Policy:

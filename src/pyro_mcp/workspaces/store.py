@@ -205,6 +205,7 @@ class Store:
                     life_seconds=0,
                     idle_file=place.activity,
                     network=way_out.launch if way_out else None,
+                    network_later=True,
                 ),
                 images,
                 engine,

@@ -26,11 +26,16 @@ def main() -> None:
         # Nobody waits for a machine that is kept: its monitor is a child of the system's init.
         os._exit(0)
 
+    wire = None
+    if launch["wire"]:
+        from pyro_mcp.machines.monitor.wire import Wire
+
+        wire = Wire.begin()  # beside what is loaded and prepared next
     from pyro_mcp.machines.monitor.jailed import Jailed
     from pyro_mcp.machines.monitor.uplink import NoNetworkError
 
     try:
-        jailed = Jailed.start(launch)
+        jailed = Jailed.start(launch, wire)
     except NoNetworkError as error:
         from pyro_mcp.machines.monitor.status import NO_NETWORK, Status
 

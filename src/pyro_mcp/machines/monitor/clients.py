@@ -1,4 +1,4 @@
-"""The machine's unix socket: Firecracker's handshake, and two verbs of our own.
+"""The machine's unix socket: Firecracker's handshake, and verbs of our own.
 
 A client sends one line and gets one line:
 
@@ -8,6 +8,8 @@ A client sends one line and gets one line:
                       OK <host port> ...             they listen as long as that service runs
                       NO <host port> <errno>         none does: this one cannot be had
     UNPUBLISH         OK unpublish                   all of them are closed, with what uses them
+    UPLINK <json>     OK uplink                      the guest's interface leads to a gateway now
+                      NO <reason>                    nothing has changed
 
 A host port 0 is chosen by the system. CONNECT waits until the guest agent listens. A refused
 CONNECT closes the connection, as Firecracker does (docs/vsock.md there).
@@ -27,7 +29,8 @@ if TYPE_CHECKING:
     Publish = Callable[[list[bytes]], bytes]
 
 _LONGEST_LINE = 64
-_LONGEST_PUBLISH = 1024
+_LONGEST = {b"PUBLISH": 1024, b"UPLINK": 256 * 1024}
+_READ_AT_ONCE = 1024
 _MOST_WAITING = 256
 
 
@@ -43,6 +46,7 @@ class Clients:
         on_stop: Callable[[], None],
         publish: Publish,
         unpublish: Callable[[], None],
+        uplink: Callable[[bytes], bytes],
     ) -> None:
         self._selector = selector
         self._listener = listener
@@ -50,6 +54,7 @@ class Clients:
         self._on_stop = on_stop
         self._publish = publish
         self._unpublish = unpublish
+        self._uplink = uplink
         self._greeting: dict[socket.socket, bytearray] = {}
         self._waiting: list[tuple[int, socket.socket]] = []
         self._ready = False
@@ -93,7 +98,7 @@ class Clients:
         line = self._greeting[client]
         try:
             # One byte past the line belongs to the guest: never take more than the line.
-            data = client.recv(_LONGEST_PUBLISH, socket.MSG_PEEK)
+            data = client.recv(_READ_AT_ONCE, socket.MSG_PEEK)
         except BlockingIOError:
             return
         except OSError:
@@ -101,7 +106,7 @@ class Clients:
         end = data.find(b"\n")
         taken = client.recv(end + 1 if end >= 0 else len(data)) if data else b""
         line += taken
-        longest = _LONGEST_PUBLISH if line.startswith(b"PUBLISH ") else _LONGEST_LINE
+        longest = _LONGEST.get(bytes(line[:8]).partition(b" ")[0], _LONGEST_LINE)
         if not data or len(line) > longest:
             self._drop(client)
         elif end >= 0:
@@ -126,6 +131,9 @@ class Clients:
         elif verb == b"UNPUBLISH":
             self._unpublish()
             client.send(b"OK unpublish\n")
+            client.close()
+        elif verb == b"UPLINK" and self._ready:
+            client.send(self._uplink(rest))
             client.close()
         else:
             client.close()

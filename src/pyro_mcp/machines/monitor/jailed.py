@@ -11,11 +11,13 @@ import os
 
 from pyro_mcp.machines.monitor.console import Console
 from pyro_mcp.machines.monitor.launch import start_jail
-from pyro_mcp.machines.monitor.uplink import Uplink
+from pyro_mcp.machines.monitor.uplink import NoNetworkError, Uplink
 
 TYPE_CHECKING = False  # typing costs more than the rest of this module
 if TYPE_CHECKING:
     from typing import Any, Self
+
+    from pyro_mcp.machines.monitor.wire import Wire
 
 VSOCK_SOCKET = "vsock.sock"
 CONSOLE_LOG = "console.log"
@@ -26,19 +28,29 @@ class Jailed:
     """The jail's process, its console, and the socket to which its kernel will connect."""
 
     def __init__(
-        self, console: Console, vsock: _socket.socket, uplink: Uplink | None, pid: int
+        self,
+        console: Console,
+        vsock: _socket.socket,
+        uplink: Uplink | None,
+        wire: int,
+        uid: int | None,
+        pid: int,
     ) -> None:
         self.console = console
         self.vsock = vsock
         """Bound and listening; who takes it over detaches its descriptor."""
         self.uplink = uplink
         """The machine's way out, if it has one."""
+        self._wire = wire
+        self._uid = uid
         self.pid = pid
         """0 once the process has been reaped."""
 
     @classmethod
-    def start(cls, launch: dict[str, Any]) -> Self:
+    def start(cls, launch: dict[str, Any], wire: Wire | None) -> Self:
         """Start the jail that `launch` describes; the working directory is the machine's.
+
+        `wire` is for a guest that may get its network later.
 
         Raises:
             NoNetworkError: The host does not give it the network it should have.
@@ -52,6 +64,7 @@ class Jailed:
             os.chown(VSOCK_SOCKET, uid, uid)
             for path in launch["owned_files"]:
                 os.chown(path, uid, uid)
+        spare = -1 if wire is None else wire.take()
         pid = start_jail(
             launch["argv"],
             launch["sources"],
@@ -60,12 +73,27 @@ class Jailed:
             uid=uid,
             cpu=launch["cpu"],
             console=console.writer,
-            wire=uplink.wire if uplink is not None else None,
+            wire=uplink.wire if uplink is not None else spare if spare >= 0 else None,
         )
         console.started()
         if uplink is not None:
             uplink.handed_on()
-        return cls(console, vsock, uplink, pid)
+        return cls(console, vsock, uplink, spare, uid, pid)
+
+    def connect(self, launch: dict[str, Any]) -> None:
+        """Give a machine that was started without one its way out; one that has it keeps it.
+
+        Raises:
+            NoNetworkError: The host does not give it, and all is as it was.
+        """
+        if self.uplink is not None:
+            return
+        if self._wire < 0:
+            raise NoNetworkError("the machine was started without a socket for it")
+        self.uplink = Uplink.start(launch, self._uid, self._wire)
+        self.uplink.handed_on()
+        os.close(self._wire)
+        self._wire = -1
 
     def kill(self) -> None:
         """Begin to end it: bubblewrap takes its whole tree along."""

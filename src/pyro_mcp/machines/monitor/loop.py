@@ -110,6 +110,7 @@ class Monitor:
             on_stop=lambda: self.end("stop"),
             publish=self._publish,
             unpublish=lambda: self._ports.withdraw() if self._ports is not None else None,
+            uplink=self._uplink,
         )
         self._owned.callback(self._clients.close)
 
@@ -123,6 +124,17 @@ class Monitor:
             self._ports = Ports(self._selector, self._device)
             self._owned.callback(self._ports.close)
         return self._ports.publish(words)
+
+    def _uplink(self, launch: bytes) -> bytes:
+        import json
+
+        from pyro_mcp.machines.monitor.uplink import NoNetworkError
+
+        try:
+            self._jailed.connect(json.loads(launch))
+        except NoNetworkError as error:
+            return f"NO {error}".replace("\n", " ").encode() + b"\n"
+        return b"OK uplink\n"
 
     def _serve(self) -> None:
         begun = time.monotonic()

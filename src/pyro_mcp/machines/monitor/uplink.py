@@ -30,8 +30,10 @@ class Uplink:
         return self._wire
 
     @classmethod
-    def start(cls, launch: dict[str, Any], uid: int | None) -> Uplink:
+    def start(cls, launch: dict[str, Any], uid: int | None, wire: int = -1) -> Uplink:
         """Fork the gateway and wait for its socket.
+
+        `wire` is the socket that the guest's kernel has, if it runs already; it stays the caller's.
 
         Raises:
             NoNetworkError: Nothing is left.
@@ -39,7 +41,7 @@ class Uplink:
         ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
         pid = os.fork()
         if pid == 0:
-            _become(launch, theirs, uid)
+            _become(launch, theirs, uid, wire)
         theirs.close()
         # struct cmsghdr holds one descriptor of 4 bytes.
         answer, ancillary, _, _ = ours.recvmsg(_LONGEST_ANSWER, _socket.CMSG_SPACE(4))
@@ -48,8 +50,7 @@ class Uplink:
             ours.close()
             why = answer[1:].decode(errors="replace") or "the gateway ended without a word"
             raise NoNetworkError(why)
-        wire = int.from_bytes(ancillary[0][2][:4], "little")
-        return cls(pid, ours, wire)
+        return cls(pid, ours, int.from_bytes(ancillary[0][2][:4], "little"))
 
     def handed_on(self) -> None:
         """The jail has the wire now; ours goes, so that the guest's namespace ends with it."""
@@ -66,14 +67,19 @@ class Uplink:
             os.waitpid(pid, 0)
 
 
-def _become(launch: dict[str, Any], channel: _socket.socket, uid: int | None) -> None:
+def _become(launch: dict[str, Any], channel: _socket.socket, uid: int | None, wire: int) -> None:
     """Turn this forked child into the gateway; never returns."""
     try:
         import socket
 
         from pyro_mcp.network import gateway
 
-        gateway.run(launch, socket.socket(fileno=channel.detach()), uid)
+        gateway.run(
+            launch,
+            socket.socket(fileno=channel.detach()),
+            uid,
+            socket.socket(fileno=wire) if wire >= 0 else None,
+        )
     except BaseException as error:  # noqa: BLE001 - this is the child: it must not return
         os.write(2, f"pyro: cannot start the gateway: {error!r}\n".encode())
     finally:
