@@ -1,4 +1,4 @@
-"""The host's end of a guest's interface, without a guest: what its kernel could do with its socket."""
+"""The host's end of a guest's interface, without a guest: what its kernel could do with it."""
 
 from __future__ import annotations
 

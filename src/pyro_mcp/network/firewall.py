@@ -77,7 +77,8 @@ _Step = tuple[int, bytes]
 def install(steering: str, *, link: str, entrance: str, port: int, ip6: bool) -> None:
     """Set the rules up in the network namespace of this process.
 
-    `link` is the interface towards the guest, `entrance` the one for connections that were let in,
+    `steering` is REDIRECT, or the name of an expression with the arguments of tproxy; `link` is the
+    interface towards the guest, `entrance` the one for connections that were let in,
     `port` where the gateway listens, on all addresses, of IPv6 as well if `ip6`.
 
     Raises:
@@ -90,7 +91,7 @@ def install(steering: str, *, link: str, entrance: str, port: int, ip6: bool) ->
         _bitwise(_NEW_CONNECTION_MASK),
         _equals(bytes((_NEW_CONNECTION,))),
     ]
-    taken = _to_listener(port) if steering == TPROXY else []
+    taken = [] if steering == REDIRECT else _to_listener(steering, port)
     rules = [
         [*on_entrance, *tcp, *taken, _verdict(_ACCEPT)],
         [*on_link, *tcp, *new, _verdict(_DROP)],
@@ -100,7 +101,7 @@ def install(steering: str, *, link: str, entrance: str, port: int, ip6: bool) ->
         ),
     ]
     # Before connections are tracked, so that only those that may be are.
-    priority = _MANGLE if steering == TPROXY else _RAW
+    priority = _RAW if steering == REDIRECT else _MANGLE
     steps = [(_NEW_TABLE, text(1, _TABLE)), *_chain(_CHAIN, "filter", priority, _DROP, rules)]
     if steering == REDIRECT:
         changes = [
@@ -197,16 +198,14 @@ def _equals(value: bytes) -> bytes:
     return _expression("cmp", content + attribute(3 | NESTED, attribute(1, value)))
 
 
-def _to_listener(port: int) -> list[bytes]:
+def _to_listener(expression: str, port: int) -> list[bytes]:
     taken = attribute(1, _big(_UNSPECIFIED)) + attribute(3, _big(_REGISTER))
-    return [_load(_REGISTER, struct.pack(">H", port)), _expression("tproxy", taken)]
+    return [_load(_REGISTER, struct.pack(">H", port)), _expression(expression, taken)]
 
 
 def _to_address(family: int, address: bytes, port: int) -> list[bytes]:
     changed = (_CHANGE_DESTINATION, family, _REGISTER, None, _SECOND_REGISTER)
-    content = b"".join(
-        attribute(k, _big(v)) for k, v in enumerate(changed, 1) if v is not None
-    )
+    content = b"".join(attribute(k, _big(v)) for k, v in enumerate(changed, 1) if v is not None)
     return [
         _load(_REGISTER, address),
         _load(_SECOND_REGISTER, struct.pack(">H", port)),
