@@ -51,6 +51,25 @@ def test_a_result_says_what_was_refused_and_what_it_would_need(changing: Guest) 
     assert (quiet["network_denied"], quiet["network_learned"]) == (0, [])
 
 
+def test_a_workspace_that_learns_keeps_the_allow_list_for_all_that_it_asked_for(
+    make_own_guest: MakeGuest,
+) -> None:
+    guest = make_own_guest(network_policy="egress", network_learn=True)
+
+    _, first = guest.told(("web", "a.test"), ("tcp", PRIVATE))
+    _, second = guest.told(("web", "b.test"), ("udp", "b.test"))
+    with Pyro(base_dir=guest.state) as pyro:
+        learned = pyro.status_workspace(guest.workspace_id)["network_learned"]
+        pyro.stop_workspace(guest.workspace_id)
+        kept = pyro.status_workspace(guest.workspace_id)
+
+    assert first["network_learn"]
+    assert first["network_learned"] == ["a.test:80"]
+    assert learned == ["a.test:80", "b.test:7", "b.test:80"]
+    assert (kept["network_learn"], kept["network_learned"]) == (True, learned)
+    assert second["network_learned"] == ["b.test:7", "b.test:80"]
+
+
 def test_the_record_has_name_address_port_bytes_and_verdict(changing: Guest) -> None:
     changing.tries(("web", "a.test"), ("udp", WEB, 7, 100), ("tcp", PRIVATE, 4444))
 

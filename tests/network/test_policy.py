@@ -12,7 +12,7 @@ from pyro_mcp.errors import InvalidInputError
 from pyro_mcp.network.packets import parse as parse_packet
 from pyro_mcp.network.packets import refusal
 from pyro_mcp.network.policy import EGRESS, OFF, Policy, parse
-from pyro_mcp.network.told import message, smallest_allow_list
+from pyro_mcp.network.told import merged, message, smallest_allow_list
 
 WEB = ipaddress.ip_address("203.0.113.10")
 
@@ -130,6 +130,12 @@ def test_the_smallest_list_names_names_where_there_are_some() -> None:
 
     assert smallest_allow_list(attempts) == ["[2001:db8::1]:443", "a.test:443", "b.test"]
     assert parse(EGRESS, smallest_allow_list(attempts))
+
+
+def test_two_lists_become_the_smallest_for_both() -> None:
+    assert merged(["a.test", "b.test:80"], ["a.test:443", "[2001:db8::1]:80"]) == [
+        "[2001:db8::1]:80", "a.test:443", "b.test:80",
+    ]  # fmt: skip
 
 
 @given(st.binary(max_size=120), st.sampled_from([b"\x08\x00\x45", b"\x86\xdd\x60", b"\x08\x06"]))

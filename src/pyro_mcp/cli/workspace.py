@@ -66,6 +66,11 @@ def command() -> None:
 @options.network_private
 @options.network_inherit
 @click.option(
+    "--learn", "network_learn", is_flag=True,
+    help="Keep the smallest allow list for what it asks for: each command prints its part, "
+    "'workspace status' all.",
+)  # fmt: skip
+@click.option(
     "--allow-host-compat", is_flag=True,
     help="Accepted; a workspace always runs in a guest.",
 )  # fmt: skip
@@ -100,6 +105,7 @@ def create(
     network_allow: tuple[str, ...],
     network_private: tuple[str, ...],
     network_inherit: bool,
+    network_learn: bool,
     allow_host_compat: bool,
     seed_path: str | None,
     seed_exclude: tuple[str, ...],
@@ -135,6 +141,7 @@ def create(
             network_allow=network_allow,
             network_private=network_private,
             network_inherit=network_inherit,
+            network_learn=network_learn,
             allow_host_compat=allow_host_compat,
             secrets=given,
             seed_path=seed_path,

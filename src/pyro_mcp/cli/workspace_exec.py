@@ -73,5 +73,5 @@ def command(
     )  # fmt: skip
     shown = ("workspace_id", "sequence", "cwd", "execution_mode", "exit_code", "duration_ms")
     output.note(output.said(_TAG, {key: result[key] for key in shown}))
-    output.network(_TAG, result, learn=learn)
+    output.network(_TAG, result, learn=learn or result["network_learn"])
     return int(result["exit_code"])

@@ -72,5 +72,12 @@ def smallest_allow_list(attempts: Iterable[Mapping[str, Any]]) -> list[str]:
     return sorted(entries | by_address)
 
 
+def merged(one: Iterable[str], other: Iterable[str]) -> list[str]:
+    """The allow list for what two of these lists are for, sorted."""
+    entries = {*one, *other}
+    with_port = {entry.rpartition(":")[0] for entry in entries}
+    return sorted(entry for entry in entries if entry not in with_port)
+
+
 def _never(attempt: Mapping[str, Any]) -> bool:
     return attempt["verdict"] == "denied" and not str(attempt["remedy"]).startswith("network_allow")

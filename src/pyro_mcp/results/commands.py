@@ -83,6 +83,8 @@ class WorkspaceExecResult(ExecResult):
     """Extra: the machine was stopped and was started for this call."""
     redacted: bool
     """Extra: a secret's value was replaced by `[REDACTED]`, in the output or the command."""
+    network_learn: bool
+    """Extra: what `network_learned` says is kept with the workspace too."""
 
 
 @dataclass(frozen=True, kw_only=True)

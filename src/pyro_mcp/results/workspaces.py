@@ -80,6 +80,10 @@ class Workspace(Result):
     """Extra: closed ranges that are open to it."""
     network_inherit: bool
     """Extra: its commands have the host's proxies, package indexes and certificates."""
+    network_learn: bool
+    """Extra: what it asks for is kept as `network_learned`."""
+    network_learned: list[str]
+    """Extra: the smallest `network_allow` for all that it has asked for."""
     metadata: dict[str, str] = field(default_factory=dict)
 
 

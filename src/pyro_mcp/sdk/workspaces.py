@@ -33,6 +33,7 @@ class WorkspaceMethods:
         network_allow: Sequence[str] | None = None,
         network_private: Sequence[str] | None = None,
         network_inherit: bool = False,
+        network_learn: bool = False,
         allow_host_compat: bool = False,
         seed_path: str | Path | None = None,
         secrets: list[dict[str, str]] | None = None,
@@ -58,6 +59,8 @@ class WorkspaceMethods:
             network_private: Of what is closed otherwise, also these addresses and ranges.
             network_inherit: Give commands the host's proxy variables, package indexes of pip and
                 npm, and certificates, and open what those name.
+            network_learn: Keep the smallest `network_allow` for all that it asks for, as
+                `network_learned` of its status.
             allow_host_compat: Accepted; a workspace always runs in a guest.
             seed_path: Host directory, or archive (`.tar`, `.tar.gz`, `.tgz`, `.tar.zst`, `.zip`),
                 that /workspace begins with.
@@ -87,6 +90,7 @@ class WorkspaceMethods:
             network_allow=network_allow or (),
             network_private=network_private or (),
             network_inherit=network_inherit,
+            network_learn=network_learn,
             name=name,
             labels=labels,
             seed_path=seed_path,

@@ -36,6 +36,8 @@ class WorkspaceRow:
     network_allow: str = "[]"
     network_private: str = "[]"
     network_inherit: int = 0
+    network_learn: int = 0
+    network_learned: str = "[]"
 
 
 _COLUMNS = tuple(field.name for field in fields(WorkspaceRow))
@@ -94,6 +96,14 @@ def set_ttl(connection: sqlite3.Connection, workspace_id: str, ttl_seconds: int)
     connection.execute(
         "UPDATE workspaces SET ttl_seconds = :ttl WHERE id = :id",
         {"id": workspace_id, "ttl": ttl_seconds},
+    )
+
+
+def set_learned(connection: sqlite3.Connection, workspace_id: str, network_learned: str) -> None:
+    """Keep the allow list for what it has asked for."""
+    connection.execute(
+        "UPDATE workspaces SET network_learned = :learned WHERE id = :id",
+        {"id": workspace_id, "learned": network_learned},
     )
 
 

@@ -115,6 +115,7 @@ CREATE = workspace_tool(
         full_only=True,
     ),
     _ALLOW, _PRIVATE, flag("network_inherit", "Proxies, indexes of the host", full_only=True),
+    flag("network_learn", "Status tells the smallest network_allow that would do", full_only=True),
     HOST_COMPAT,
     text("seed_path", "", None),
     objects("secrets", "string", about="Each name, and value or file_path", full_only=True),

@@ -89,6 +89,7 @@ def execute(
     shown_command, command_redacted = redactor.text(command)
     shown_cwd, cwd_redacted = redactor.text(cwd)
     redacted = outcome.redacted or command_redacted or cwd_redacted
+    told = tried[0].told(redactor) if tried else tried_nothing()
     row = CommandRow(
         sequence=0,
         command=shown_command,
@@ -106,6 +107,10 @@ def execute(
     with store.database.changing() as connection:
         sequence = history.append(connection, workspace_id, row)
         rows.touch(connection, workspace_id, row.recorded_at)
+        if used.row.network_learn and told["network_learned"]:
+            from pyro_mcp.workspaces import networking  # loaded by now
+
+            networking.learn(connection, workspace_id, told["network_learned"])
         if row.stdout or row.stderr:
             history.trim(connection, workspace_id, keep_bytes=KEPT_OF_ALL)
     if sequence is None:
@@ -121,7 +126,8 @@ def execute(
         cwd=shown_cwd,
         workspace_started=used.started_now,
         redacted=redacted,
-        **(tried[0].told(redactor) if tried else tried_nothing()),
+        network_learn=bool(used.row.network_learn),
+        **told,
     )
 
 

@@ -18,9 +18,11 @@ from pyro_mcp.network import policy as policies
 from pyro_mcp.network.record import FILE_NAME
 from pyro_mcp.results.commands import tried_nothing
 from pyro_mcp.results.network import NetworkLog
-from pyro_mcp.workspaces import secrets
+from pyro_mcp.state import workspaces as rows
+from pyro_mcp.workspaces import secret_file, secrets
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Sequence
 
     from pyro_mcp.boundary.redact import Redactor
@@ -108,6 +110,24 @@ def _widened(row: WorkspaceRow, policy: Policy) -> Policy:
     from pyro_mcp.network import inherit  # few workspaces do
 
     return inherit.widened(policy, inherit.from_host())
+
+
+def learned(row: WorkspaceRow, place: Place) -> list[str]:
+    """The smallest allow list for all that it has asked for since it was made.
+
+    What commands asked for is all in it; of shells and services, what the record still has.
+    """
+    found = told.smallest_allow_list(redacted(_entries(place), secret_file.redactor_of(place)))
+    return told.merged(json.loads(row.network_learned), found)
+
+
+def learn(connection: sqlite3.Connection, workspace_id: str, more: Sequence[str]) -> None:
+    """Keep what a command asked for, in the transaction that records the command."""
+    row = rows.find(connection, workspace_id)
+    if row is not None:
+        after = json.dumps(told.merged(json.loads(row.network_learned), more))
+        if after != row.network_learned:
+            rows.set_learned(connection, workspace_id, after)
 
 
 class Watch:
