@@ -1,16 +1,24 @@
-"""A real use: pip in a guest, with the index, proxies and certificates of this host."""
+"""Package managers in a guest, with the indexes, proxies and certificates of its host."""
 
 from __future__ import annotations
 
+import io
+import shutil
 import subprocess
 import sys
+import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from pyro_mcp import Pyro
 from pyro_mcp.network import inherit, policy
+from tests.network.conftest import MakeGuest
+from tests.support.indexes import SAYS, TINY, debian_archive, npm_registry
+from tests.support.internet import INDEX_PORT, OTHER_PRIVATE, PRIVATE, World
 
+_INDEX = f"http://{PRIVATE}:{INDEX_PORT}/"
 _PACKAGE = "six"
 _INSTALL = (
     "cat > /tmp/pip-1-py3-none-any.whl"
@@ -49,6 +57,65 @@ def test_pip_installs_in_a_guest_from_the_index_of_this_host(
     assert result["network_learned"]
 
 
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """The small internet, with an index in a private network."""
+    with World(tmp_path_factory.mktemp("internet") / "log", as_user=True) as made:
+        debian_archive(made.index / "archive.test/debian")
+        npm_registry(made.index / "npm", f"{_INDEX}npm/")
+        yield made
+
+
+@pytest.fixture
+def npm() -> bytes:
+    """This host's node and npm, as an archive."""
+    node, program = (shutil.which(name) for name in ("node", "npm"))
+    if node is None or program is None:
+        pytest.skip("this host has no npm (package npm)")
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        archive.add(Path(node).resolve(), "node")
+        archive.add(Path(program).resolve().parents[1], "npm")
+    return packed.getvalue()
+
+
+def test_npm_installs_from_a_registry_in_a_private_network_of_the_host(
+    make_own_guest: MakeGuest, npm: bytes, monkeypatch: pytest.MonkeyPatch, world: World
+) -> None:
+    monkeypatch.setenv("NPM_CONFIG_REGISTRY", f"{_INDEX}npm/")
+    guest = make_own_guest(network_policy="egress", network_inherit=True)
+    guest.run("tar -x -C /opt", stdin=npm)
+
+    installed = guest.run(
+        "export PATH=/opt:$PATH; node /opt/npm/bin/npm-cli.js install tiny >&2"
+        " && node node_modules/.bin/tiny"
+    )
+
+    assert installed["stdout"] == SAYS, installed
+    assert f"/npm/{TINY}.tgz" in [seen["path"] for seen in world.seen("index")]
+    assert guest.tries(("tcp", OTHER_PRIVATE)) == ["error: ECONNREFUSED"]
+
+
+def test_apt_installs_through_the_proxy_that_apt_has_on_the_host(
+    make_own_guest: MakeGuest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, world: World
+) -> None:
+    if shutil.which("apt-config") is None:
+        pytest.skip("this host has no apt")
+    config = tmp_path / "apt.conf"
+    config.write_text(f'Acquire::http::Proxy "{_INDEX}";\nAcquire::http::Timeout "9";\n')
+    monkeypatch.setenv("APT_CONFIG", str(config))
+    guest = make_own_guest(network_policy="egress", network_inherit=True)
+
+    installed = guest.run(
+        "echo 'deb [trusted=yes] http://archive.test/debian ./' > /etc/apt/sources.list"
+        " && apt-get -q update >&2 && apt-get -q install -y tiny >&2 && cat /usr/share/tiny"
+    )
+
+    assert installed["stdout"] == SAYS, installed
+    asked = [seen["path"] for seen in world.seen("index") if "archive.test" in seen["path"]]
+    assert "http://archive.test/debian/./tiny.deb" in asked
+
+
 def test_what_only_this_host_has_stays_here(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -70,5 +137,6 @@ def test_what_only_this_host_has_stays_here(
     assert found.variables["PIP_EXTRA_INDEX_URL"] == "http://192.0.2.9/simple"
     assert found.variables["NPM_CONFIG_REGISTRY"] == "http://192.0.2.9:4873/"
     assert "SECRET" not in found.variables
+    assert found.urls
     assert "10.9.8.7:3128" in {entry.text for entry in widened.allow}
     assert "10.9.8.7/32" in {str(network) for network in widened.private}

@@ -5,8 +5,9 @@
     2001:db8:1::2                         2001:db8:1::1
 
 On every address on both sides there is a web server (80; it answers with the address that was asked
-and who asked), an echo (7, TCP and UDP) and, in everything else, a DNS server (53). What they see
-goes to a file, one JSON object a line.
+and who asked), an echo (7, TCP and UDP) and, in everything else, a DNS server (53) and a server of
+package indexes, which is a proxy too (INDEX_PORT; it serves the files of the directory `index`
+beside the log). What they see goes to a file, one JSON object a line.
 
 Run as a program in a new network namespace; `World` does that.
 """
@@ -20,7 +21,7 @@ import socketserver
 import subprocess
 import sys
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
 
@@ -47,6 +48,7 @@ ZONE = {
     "mixed.test": (WEB, PRIVATE),
 }
 ALIASES = {"alias.test": "a.test"}
+INDEX_PORT = 8000
 LONG = "long.test"
 """Has so many addresses that they do not fit a datagram."""
 
@@ -56,6 +58,9 @@ class World:
 
     def __init__(self, log: Path, *, as_user: bool) -> None:
         self.log = log
+        self.index = log.with_name("index")
+        """Files of the index server: `HOST/PATH` where it is asked as a proxy for HOST."""
+        self.index.mkdir()
         new = ["unshare", "--net", *(["--user", "--map-root-user"] if as_user else [])]
         self._process = subprocess.Popen(
             [*new, sys.executable, __file__, "host", str(log)],
@@ -82,7 +87,7 @@ class World:
         self._process.wait(timeout=20)
 
     def seen(self, kind: str) -> list[dict[str, Any]]:
-        """What its servers saw of one kind: `web`, `echo` or `dns`."""
+        """What its servers saw of one kind: `web`, `echo`, `index` or `dns`."""
         lines = [json.loads(line) for line in self.log.read_text().splitlines()]
         return [line for line in lines if line["kind"] == kind]
 
@@ -139,6 +144,7 @@ class Log:
     """One file, written by many threads and two processes."""
 
     def __init__(self, path: str) -> None:
+        self.path = path
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
     def note(self, kind: str, **facts: object) -> None:
@@ -160,6 +166,20 @@ def serve(log: Log, addresses: tuple[str, ...], *, names: bool) -> None:
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            return
+
+    class Index(SimpleHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args, directory=str(Path(log.path).with_name("index")))
+
+        def do_GET(self) -> None:
+            log.note("index", path=self.path)
+            self.path = self.path.removeprefix("http:/")
+            super().do_GET()
 
         def log_message(self, format: str, *args: object) -> None:
             return
@@ -203,6 +223,8 @@ def serve(log: Log, addresses: tuple[str, ...], *, names: bool) -> None:
         echo = _only(socketserver.ThreadingUDPServer, family)
         servers.append(echo((address, 7), DatagramEcho))
     if names:
+        index = _only(ThreadingHTTPServer, socket.AF_INET)
+        servers.append(index(("0.0.0.0", INDEX_PORT), Index))
         for address in (DNS, OTHER_DNS):
             udp = _only(socketserver.ThreadingUDPServer, socket.AF_INET)
             tcp = _only(socketserver.ThreadingTCPServer, socket.AF_INET)

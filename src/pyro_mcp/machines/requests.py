@@ -116,13 +116,10 @@ def execute(
 
 def inherit(directory: Path, inherited: Inherited) -> None:
     """Give every command of the guest the host's proxies, indexes and certificates."""
-    from pyro_mcp.network.inherit import CERTIFICATES  # few guests have them
-
     request: dict[str, object] = {
         "op": "inherit",
         "env": inherited.variables,
-        "certificates": inherited.certificates,
-        "path": CERTIFICATES,
+        "files": inherited.files,
     }
     with channel.connect(directory) as client:
         try:

@@ -1,7 +1,7 @@
 """What a guest takes over, on request, of this host's way to the network: proxies, package indexes,
 certificates.
 
-Taken at each start, from the process that starts the guest and the files that pip and npm read.
+Taken at each start, from the process that starts the guest and from what pip, npm and apt are told.
 Credentials in npm's files stay here; those in a proxy's or index's URL go along, since the guest
 could not use the URL without them.
 """
@@ -11,12 +11,15 @@ from __future__ import annotations
 import configparser
 import ipaddress
 import os
+import re
 import socket
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from pyro_mcp.network import policy as policies
+from pyro_mcp.network.hosts import Hosts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
 
 CERTIFICATES = "/run/pyro-certificates.pem"
 """Where the guest has the host's certificate authorities."""
+APT = "/run/pyro-apt.conf"
+"""Where it has the proxies that apt uses here."""
 
 _PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy")
 _INDEXES = (
@@ -46,6 +51,8 @@ _CERTIFICATE_VARIABLES = (
     *_BUNDLE_VARIABLES, "GIT_SSL_CAINFO", "NODE_EXTRA_CA_CERTS", "NPM_CONFIG_CAFILE",
 )  # fmt: skip
 _LARGEST_BUNDLE = 900_000
+_NO_PLACES = ("no_proxy", "pip_trusted_host")
+_APT_PROXY = r'^(Acquire::https?::Proxy(?:::[\w.:-]+)?) "([^"\\]+)";$'
 _PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080, "socks4": 1080}
 
 
@@ -53,8 +60,10 @@ class Inherited(NamedTuple):
     """What the guest gets."""
 
     variables: dict[str, str]
-    certificates: str
-    """PEM; empty if the host has none that can be read."""
+    files: dict[str, str]
+    """By their path in the guest."""
+    urls: tuple[str, ...]
+    """What of it names places that have to be reached."""
 
 
 def from_host(environ: Mapping[str, str] | None = None) -> Inherited:
@@ -67,26 +76,34 @@ def from_host(environ: Mapping[str, str] | None = None) -> Inherited:
             found[name] = found[name.upper()] = value
     found |= {name: environ[name] for name in _INDEXES if environ.get(name)}
     variables = {name: kept for name, value in found.items() if (kept := _usable(name, value))}
+    urls = [value for name, value in variables.items() if name.lower() not in _NO_PLACES]
+    files = {}
     certificates = _certificates(environ)
     if certificates:
+        files[CERTIFICATES] = certificates
         variables |= dict.fromkeys(_CERTIFICATE_VARIABLES, CERTIFICATES)
-    return Inherited(variables, certificates)
+    proxies = [(key, value) for key, value in _of_apt(environ) if _usable(key, value)]
+    if proxies:
+        files[APT] = "".join(f'{key} "{value}";\n' for key, value in proxies)
+        variables["APT_CONFIG"] = APT
+        urls += [value for _, value in proxies]
+    return Inherited(variables, files, tuple(urls))
 
 
 def widened(policy: Policy, inherited: Inherited) -> Policy:
     """The policy, and what the inherited proxies and indexes need of it."""
     allow = {entry.text: None for entry in policy.allow}
     private = {str(network): None for network in policy.private}
-    for name, value in inherited.variables.items():
-        if name.lower() == "no_proxy" or value == CERTIFICATES:
-            continue
-        for host, port in _places(value):
+    hosts = Hosts()
+    for url in inherited.urls:
+        for host, port in _places(url):
             for address in _addresses(host):
-                closed = policy.closes(address, is_host=False)
+                closed = policy.closes(address, is_host=hosts.is_host(address))
                 if closed is not None and closed.remedy:
                     private[f"{address}/{address.max_prefixlen}"] = None
             if policy.allow:
                 allow[f"[{host}]:{port}" if ":" in host else f"{host}:{port}"] = None
+    hosts.close()
     return policies.parse(policy.mode, allow, private)
 
 
@@ -124,9 +141,18 @@ def _of_npm() -> Iterator[tuple[str, str]]:
                 yield "NPM_CONFIG_REGISTRY", value.strip()
 
 
+def _of_apt(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    try:
+        asked = ["apt-config", "dump", "Acquire::http", "Acquire::https"]
+        told = subprocess.run(asked, env=environ, capture_output=True, text=True, check=False)
+    except (OSError, UnicodeDecodeError):
+        return  # no apt here
+    yield from re.findall(_APT_PROXY, told.stdout, re.MULTILINE)
+
+
 def _usable(name: str, value: str) -> str:
     """Without what only this host has: files, and addresses of its loopback."""
-    if name.lower() in ("no_proxy", "pip_trusted_host"):
+    if name.lower() in _NO_PLACES or value == "DIRECT":
         return value
     words = []
     for word in value.split():
