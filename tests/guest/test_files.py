@@ -239,6 +239,7 @@ def test_each_refusal_says_what_is_in_the_way(host: FileHost) -> None:
     with pytest.raises(WorkspaceFileError) as caught:
         files.read_file(host.home, "fifo")
     assert reason(caught) == "special_file"
+    assert str(caught.value).startswith("fifo is a device")
 
 
 def test_a_listing_is_depth_first_and_leaves_out_what_is_no_file(host: FileHost) -> None:

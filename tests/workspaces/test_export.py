@@ -127,7 +127,7 @@ def test_what_is_missing_is_said_and_nothing_made(kept: tuple[Store, str], tmp_p
 
 
 def test_more_than_the_limit_is_refused(kept: tuple[Store, str], tmp_path: Path) -> None:
-    with pytest.raises(ExportRefusedError, match="beyond the limit"):
+    with pytest.raises(ExportRefusedError, match="beyond the limit of 100000 bytes"):
         export.export(*kept, "big", output_path=tmp_path / "out", limit_bytes=100_000)
 
     assert list(tmp_path.iterdir()) == []

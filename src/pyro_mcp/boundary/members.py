@@ -120,9 +120,9 @@ class Members:
         self.entry_count += 1
         self.bytes_written += member.size
         if self.bytes_written > self._limit_bytes:
-            raise MemberError(
-                member.name, f"takes it beyond the limit of {self._limit_bytes >> 20} MiB"
-            )
+            limit, rest = divmod(self._limit_bytes, 1 << 20)
+            amount = f"{self._limit_bytes} bytes" if rest else f"{limit} MiB"
+            raise MemberError(member.name, f"takes it beyond the limit of {amount}")
         if self.entry_count > self._limit_entries:
             raise MemberError(
                 member.name, f"takes it beyond the limit of {self._limit_entries} entries"

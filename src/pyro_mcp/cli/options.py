@@ -142,12 +142,14 @@ def duration(option: str, text: str) -> float:
 
 
 def text_of(option: str, path: str) -> str:
-    """The text of a file of this host, every character as it is.
+    """The text of a file of this host, or of standard input if that is '-', as it is.
 
     Raises:
         InvalidInputError: It cannot be read, or is not UTF-8.
     """
     try:
+        if path == "-":
+            return "" if sys.stdin is None else sys.stdin.buffer.read().decode()
         return Path(path).expanduser().read_bytes().decode()
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)

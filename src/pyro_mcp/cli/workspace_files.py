@@ -34,6 +34,9 @@ def list_command(workspace_id: str, path: str, recursive: bool, as_json: bool) -
         return
     output.also("workspace-file-list", found)
     output.listing(found)
+    if found["skipped_special"]:
+        count = found["skipped_special"]
+        output.note(f"[workspace-file-list] left out: {count} devices, sockets or pipes")
     if found["truncated"]:
         output.warning("there is more; list a directory further down.")
 
@@ -79,7 +82,9 @@ def read(
 @options.workspace_id
 @_path
 @click.option("--text", metavar="TEXT", help="What the file is to hold.")
-@click.option("--text-file", metavar="PATH", help="UTF-8 file of this host to take it from.")
+@click.option(
+    "--text-file", metavar="PATH", help="UTF-8 file to take it from, '-' for standard input."
+)
 @options.as_json
 def write(
     workspace_id: str, path: str, text: str | None, text_file: str | None, as_json: bool

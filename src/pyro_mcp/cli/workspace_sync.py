@@ -79,8 +79,13 @@ def push(
     "--output", "output_path", metavar="OUTPUT", required=True,
     help="Path of this host to make; a directory becomes an archive in one that ends in .tar.gz.",
 )  # fmt: skip
+@click.option(
+    "--limit-bytes", metavar="N", type=int, help="Refuse more content than this. [default: 20 GiB]"
+)
 @options.as_json
-def export(workspace_id: str, path: str, output_path: str, as_json: bool) -> None:
+def export(
+    workspace_id: str, path: str, output_path: str, limit_bytes: int | None, as_json: bool
+) -> None:
     """Copy a file or directory of a workspace to this host.
 
     It appears whole or not at all; nothing is overwritten.
@@ -90,7 +95,11 @@ def export(workspace_id: str, path: str, output_path: str, as_json: bool) -> Non
 
     with BuildProgress(_EXPORT) as progress:
         result = Pyro().export_workspace(
-            workspace_id, path, output_path=output_path, on_progress=progress.draw_only
+            workspace_id,
+            path,
+            output_path=output_path,
+            limit_bytes=limit_bytes,
+            on_progress=progress.draw_only,
         )
     if as_json:
         output.json_object(result)
@@ -111,8 +120,18 @@ def export(workspace_id: str, path: str, output_path: str, as_json: bool) -> Non
 )  # fmt: skip
 @click.option("--stat", is_flag=True, help="Show how much changed in each file, not what.")
 @click.option("--name-only", is_flag=True, help="Show paths and nothing else.")
+@click.option(
+    "--limit-bytes", metavar="N", type=int, help="Leave out text beyond this. [default: 8 MiB]"
+)
 @options.as_json
-def diff(workspace_id: str, against: str, stat: bool, name_only: bool, as_json: bool) -> None:
+def diff(
+    workspace_id: str,
+    against: str,
+    stat: bool,
+    name_only: bool,
+    limit_bytes: int | None,
+    as_json: bool,
+) -> None:
     """Show what changed in /workspace since the workspace was made.
 
     'patch' and 'git apply' take what is shown.
@@ -120,7 +139,9 @@ def diff(workspace_id: str, against: str, stat: bool, name_only: bool, as_json: 
     options.together(stat=stat, name_only=name_only)
     from pyro_mcp.sdk.pyro import Pyro
 
-    result = Pyro().diff_workspace(workspace_id, against=against, names_only=name_only)
+    result = Pyro().diff_workspace(
+        workspace_id, against=against, names_only=name_only, limit_bytes=limit_bytes
+    )
     if as_json:
         output.json_object(result)
         return
@@ -143,7 +164,9 @@ def diff(workspace_id: str, against: str, stat: bool, name_only: bool, as_json: 
     else:
         output.content(result["patch"])
     if result["truncated"]:
-        output.warning("some text was left out for its size; --stat shows all paths.")
+        output.warning(
+            "some text was left out for its size; --stat shows all paths, --limit-bytes more."
+        )
 
 
 @click.group("patch")
@@ -154,7 +177,7 @@ def patch() -> None:
 @patch.command("apply")
 @options.workspace_id
 @click.option("--patch", "text", metavar="PATCH", help="Unified diff.")
-@click.option("--patch-file", metavar="PATH", help="File of this host with the unified diff.")
+@click.option("--patch-file", metavar="PATH", help="File with it, '-' for standard input.")
 @options.as_json
 def apply(workspace_id: str, text: str | None, patch_file: str | None, as_json: bool) -> None:
     """Apply a unified diff to /workspace, all of it or nothing."""

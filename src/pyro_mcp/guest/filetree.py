@@ -34,6 +34,7 @@ CHANGED = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO))
 _CODES = {
     errno.ENOENT: (protocol.ERROR_NOT_FOUND, "does not exist"),
     errno.ENOTDIR: (protocol.ERROR_NOT_DIRECTORY, "is not a directory, or lies below a file"),
+    errno.ENODEV: (protocol.ERROR_SPECIAL, "is a device, a pipe or a socket"),
     errno.EISDIR: (protocol.ERROR_IS_DIRECTORY, "is a directory"),
     errno.ELOOP: (protocol.ERROR_IS_LINK, "is or lies below a symbolic link"),
     errno.EXDEV: (protocol.ERROR_OUTSIDE, "leads out of /workspace"),
@@ -317,6 +318,6 @@ def _regular(handle: int) -> tuple[int, os.stat_result]:
     if stat.S_ISLNK(status.st_mode):
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
     if not stat.S_ISREG(status.st_mode):
-        raise RefusedError(protocol.ERROR_SPECIAL, "it is a device, a pipe or a socket")
+        raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
     # Opened only now that it is known to be no device: opening one can have effects.
     return os.open(f"/proc/self/fd/{handle}", os.O_RDONLY | os.O_CLOEXEC), status

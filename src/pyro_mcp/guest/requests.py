@@ -132,7 +132,7 @@ def _bytes(value: object, field: str, *, empty: bool = False) -> bytes:
     if not isinstance(value, str):
         raise bad_request(f"{field} is not text")
     try:
-        encoded = value.encode()
+        encoded = value.encode(errors="surrogateescape")  # names need not be UTF-8
     except UnicodeEncodeError:
         raise bad_request(f"{field} is not valid Unicode") from None
     if b"\0" in encoded:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from pyro_mcp import config
+from pyro_mcp import config, protocol
 from pyro_mcp.errors import HostMemoryError, InvalidInputError
 
 if TYPE_CHECKING:
@@ -86,10 +88,44 @@ def check_command(command: object) -> None:
         raise InvalidInputError(
             "command", "is empty", hint="Give the command to run, for example 'git --version'."
         )
-    if "\0" in command:
+    if not _can_be_given(command):
         raise InvalidInputError(
-            "command", "contains a NUL character", hint="Remove it; no program can be given one."
+            "command", "contains a NUL character, or half of one of a pair",
+            hint="Remove it; no program can be given one.",
+        )  # fmt: skip
+
+
+def directory_of(cwd: object) -> str:
+    """The absolute directory of the guest that is meant; a relative one is below /workspace."""
+    if not isinstance(cwd, str) or not cwd.strip() or not _can_be_given(cwd):
+        raise InvalidInputError(
+            "cwd", f"is {cwd!r}", hint="Give a directory of the guest, for example /workspace/src."
         )
+    return cwd if cwd.startswith("/") else f"{protocol.WORKSPACE}/{cwd}"
+
+
+def check_environment(env: object) -> None:
+    """Refuse variables that no program could be given."""
+    if not isinstance(env, Mapping):
+        raise InvalidInputError("env", f"is {env!r}", hint="Give names with their values.")
+    for name, value in env.items():
+        if not isinstance(name, str) or not name or "=" in name or not _can_be_given(name):
+            raise InvalidInputError(
+                "env", f"has a variable named {name!r}",
+                hint="Name variables with letters, digits and '_'.",
+            )  # fmt: skip
+        if not isinstance(value, str) or not _can_be_given(value):
+            raise InvalidInputError(
+                "env", f"gives {name} a value that is no text without NUL characters",
+                hint="Give text.",
+            )  # fmt: skip
+
+
+def _can_be_given(text: str) -> bool:
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
 
 
 def check_timeout(timeout_seconds: object) -> None:

@@ -216,7 +216,7 @@ class WorkspaceMethods:
             command: What the guest's `/bin/sh -lc` is given.
             timeout_seconds: Then TERM, KILL, and exit code 124.
             secret_env: Secrets of the workspace for this command: name → variable.
-            cwd: An absolute directory of the guest.
+            cwd: A directory of the guest; a relative one is below /workspace.
             env: Variables for this command.
             stdin: The command's input; nothing when left out.
             on_output: Called with ("stdout" or "stderr", bytes) as output comes.

@@ -10,7 +10,12 @@ from pyro_mcp import protocol
 from pyro_mcp.config import OUTPUT_LIMIT_BYTES
 from pyro_mcp.errors import UnknownWorkspaceError
 from pyro_mcp.machines import requests
-from pyro_mcp.machines.spec import check_command, check_timeout
+from pyro_mcp.machines.spec import (
+    check_command,
+    check_environment,
+    check_timeout,
+    directory_of,
+)
 from pyro_mcp.results.commands import (
     CommandLogEntry,
     WorkspaceExecResult,
@@ -60,6 +65,8 @@ def execute(
     """
     check_command(command)
     check_timeout(timeout_seconds)
+    check_environment(env or {})
+    cwd = directory_of(cwd)
     variables = secrets.merged(env, secrets.environment(store, workspace_id, secret_env))
     watch = secrets.watch(store, workspace_id)
 
@@ -86,8 +93,8 @@ def execute(
     used, outcome = store.asking(workspace_id, ask)
     stdout, stderr = outcome.stdout.text(), outcome.stderr.text()
     redactor = watch.redactor()
-    shown_command, command_redacted = redactor.text(command)
-    shown_cwd, cwd_redacted = redactor.text(cwd)
+    shown_command, command_redacted = redactor.text(_unicode(command))
+    shown_cwd, cwd_redacted = redactor.text(_unicode(cwd))
     redacted = outcome.redacted or command_redacted or cwd_redacted
     told = tried[0].told(redactor) if tried else tried_nothing()
     row = CommandRow(
@@ -174,6 +181,11 @@ def redacted(row: CommandRow, redactor: Redactor) -> CommandRow:
     return replace(
         row, command=command, cwd=cwd, stdout=stdout, stderr=stderr, redacted=int(changed)
     )
+
+
+def _unicode(text: str) -> str:
+    """As it can be stored: bytes that are not UTF-8 are replaced."""
+    return text.encode(errors="surrogateescape").decode(errors="replace")
 
 
 def _shortened(text: str) -> str:

@@ -142,7 +142,8 @@ def _refusing(path: str) -> Iterator[None]:
         raise ExportRefusedError(
             path,
             str(error),
-            hint="Nothing was kept. Export less of it, or look at it with a command first.",
+            hint="Nothing was kept. Export less of it, look at it with a command first, or give "
+            "another limit_bytes if that is what it met.",
         ) from error
     except OSError as error:
         raise ExportRefusedError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pyro_mcp import protocol
@@ -256,7 +257,8 @@ def make_directory(store: Store, workspace_id: str, path: str, *, parents: bool 
     where = guest_path(path, root=False)
     with store.using(workspace_id) as used:
         files.mkdir(used.place.home, where, parents=parents)
-    return stat_file(store, workspace_id, where)
+        made = stat_file(store, workspace_id, where)
+    return replace(made, workspace_started=used.started_now)
 
 
 def search(

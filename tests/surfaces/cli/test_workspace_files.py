@@ -62,6 +62,38 @@ def test_text_from_a_file_is_kept_as_it_is(kept: Pyro, workspace_id: str, tmp_pa
     assert kept.read_workspace_file_bytes(workspace_id, "text") == source.read_bytes()
 
 
+def test_text_and_patches_come_from_standard_input(kept: Pyro, workspace_id: str) -> None:
+    """What another program writes needs no file in between."""
+    patch = b"--- a/f\n+++ b/f\n@@ -1 +1 @@\n-one\n+two\n"
+
+    wrote = run_pyro(
+        "workspace", "file", "write", workspace_id, "f", "--text-file", "-", stdin=b"one\n"
+    )
+    patched = run_pyro(
+        "workspace", "patch", "apply", workspace_id, "--patch-file", "-", stdin=patch
+    )
+
+    assert (wrote.returncode, patched.returncode) == (0, 0)
+    assert kept.read_workspace_file(workspace_id, "f")["content"] == "two\n"
+
+
+def test_what_limits_leave_out_is_said(kept: Pyro, workspace_id: str, tmp_path: Path) -> None:
+    kept.exec_workspace(workspace_id, command="seq 100 > numbers; mkfifo pipe")
+
+    listed = run_pyro("workspace", "file", "list", workspace_id)
+    short = run_pyro("workspace", "diff", workspace_id, "--limit-bytes", "50")
+    refused = run_pyro(
+        *("workspace", "export", workspace_id, "numbers", "--output", str(tmp_path / "out")),
+        *("--limit-bytes", "50"),
+    )
+
+    assert listed.stderr == b"[workspace-file-list] left out: 1 devices, sockets or pipes\n"
+    assert b"[warning] some text was left out" in short.stderr
+    assert (refused.returncode, refused.stdout) == (1, b"")
+    assert b"'numbers' takes it beyond the limit of 50 bytes" in refused.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_for_programs_each_answer_is_the_sdks(
     kept: Pyro, workspace_id: str, tmp_path: Path
 ) -> None:

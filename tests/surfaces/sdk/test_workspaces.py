@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -140,6 +141,44 @@ def test_a_command_has_input_variables_and_a_directory(kept: Pyro, workspace_id:
     assert (result["exit_code"], result["cwd"]) == (3, "/etc")
     assert result["stdout"] == "/etc\nünder\nin"
     assert b"".join(data for _, data in seen) == result["stdout"].encode()
+
+
+def test_a_command_may_name_what_is_no_text(kept: Pyro, workspace_id: str) -> None:
+    """Names of files are bytes; so are the words that a command line is given."""
+    word = os.fsdecode(b"a\xffb")
+
+    result = kept.exec_workspace(
+        workspace_id,
+        command=f"mkdir {word}; cd {word}; pwd | od -An -c | tail -n1",
+        env={"W": word},
+    )
+    below = kept.exec_workspace(workspace_id, command="printf %s $W", cwd=word, env={"W": word})
+
+    assert r"a 377   b  \n" in result["stdout"]
+    assert (below["stdout"], below["cwd"]) == ("a\ufffdb", "/workspace/a\ufffdb")
+    assert kept.logs_workspace(workspace_id)["entries"][0]["command"].startswith("mkdir a\ufffdb;")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"cwd": ""},
+        {"cwd": "a\0b"},
+        {"cwd": "\ud800"},
+        {"env": {"A=B": "v"}},
+        {"env": {"": "v"}},
+        {"env": {"A": "a\0b"}},
+        {"env": {"A": 1}},
+        {"command": "\ud800"},
+        {"timeout_seconds": 0},
+    ],
+    ids=repr,
+)
+def test_what_no_command_can_be_given_is_refused(
+    kept: Pyro, workspace_id: str, wrong: dict[str, Any]
+) -> None:
+    with pytest.raises(InvalidInputError, match=next(iter(wrong))):
+        kept.exec_workspace(workspace_id, **{"command": "true", **wrong})
 
 
 def test_labels_merge_key_by_key_and_come_sorted(kept: Pyro) -> None:
@@ -346,6 +385,13 @@ def test_whatever_needs_it_running_starts_it_and_says_so(
     patch = "--- a/file\n+++ b/file\n@@ -1 +1 @@\n-1\n+2\n"
     calls: list[Callable[[], dict[str, Any]]] = [
         lambda: kept.push_workspace_sync(workspace_id, tmp_path),
+        lambda: kept.make_workspace_directory(workspace_id, "d"),
+        lambda: kept.write_workspace_file(workspace_id, "d/f", text="t"),
+        lambda: kept.move_workspace_file(workspace_id, "d/f", "d/g"),
+        lambda: kept.stat_workspace_file(workspace_id, "d/g"),
+        lambda: kept.delete_workspace_file(workspace_id, "d", recursive=True),
+        lambda: kept.list_workspace_files(workspace_id),
+        lambda: kept.search_workspace_files(workspace_id, "1"),
         lambda: kept.apply_workspace_patch(workspace_id, patch=patch),
         lambda: kept.read_workspace_file(workspace_id, "file"),
         lambda: kept.diff_workspace(workspace_id),
