@@ -17,6 +17,7 @@ from pyro_mcp.errors import GuestLostError, WorkspaceFileError
 from pyro_mcp.guest import fileswitch
 from pyro_mcp.guest.fileswitch import Staging
 from pyro_mcp.guest.filetree import STAGING
+from pyro_mcp.guest.requests import RefusedError
 from pyro_mcp.machines import file_answers, files
 from tests.guest.file_host import FileHost
 from tests.support import until
@@ -406,6 +407,32 @@ def test_what_the_machines_end_cut_off_is_undone(host: FileHost, taken: int) -> 
     fileswitch.recover(staging.root)
 
     staging._close()
+    tree.close()
+    assert snapshot(host.workspace) == before
+
+
+def test_a_switch_that_fails_half_way_takes_back_what_it_did(host: FileHost) -> None:
+    """A command makes a file in its way in the very moment: all that came before it is undone."""
+    for name in ("a/old", "a/gone", "z"):
+        files.write_file(host.home, name, b"old")
+    tree = host.tree()
+    with Staging(cast("Link", None), tree) as staging:
+        new = host.workspace / os.fsdecode(staging._name) / "new"
+        for name in ("a/old", "fresh/deep", "taken"):
+            (new / name).parent.mkdir(parents=True, exist_ok=True)
+            (new / name).write_text("new")
+        steps: list[fileswitch.Step] = [
+            ("remove", "a/gone", 0, 0),
+            ("exchange", "a/old", (new / "a/old").stat().st_ino, 0),
+            ("move", "fresh", 0, 0),
+            ("move", "taken", 0, 0),
+        ]
+        (host.workspace / "taken").write_text("by a command")
+        before = {k: v for k, v in snapshot(host.workspace).items() if not k.startswith(".pyro")}
+
+        with pytest.raises(RefusedError, match="meanwhile"):
+            staging.switch(steps)
+
     tree.close()
     assert snapshot(host.workspace) == before
 

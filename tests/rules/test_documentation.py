@@ -83,6 +83,16 @@ def test_every_test_that_is_named_as_proof_exists(page: Path) -> None:
     assert set(re.findall(r"`(test_\w+)`", page.read_text())) - written == set()
 
 
+def test_every_row_of_what_is_better_names_its_proof() -> None:
+    page = (CHECKOUT / "docs/compared-with-3.x.md").read_text()
+    rows = [line for line in page.splitlines() if line.startswith("| ") and "---" not in line]
+
+    facts = [row for row in rows if not row.startswith("| in 3.x")]
+    assert len(facts) == 41
+    for row in facts:
+        assert re.search(r"`test_\w+` \|$", row), row
+
+
 @pytest.mark.parametrize(
     ("script", "page"),
     [("reference.py", "public-contract.md"), ("tools_reference.py", "mcp-tools.md")],

@@ -33,9 +33,15 @@ class Console:
             if not data:
                 return False
             self._tail = (self._tail + data)[-TAIL_LIMIT:]
-            room = FILE_LIMIT - self._written
-            if room > 0:
+            self._keep(data)
+
+    def _keep(self, data: bytes) -> None:
+        room = FILE_LIMIT - self._written
+        if room > 0:
+            try:
                 self._written += os.write(self._file, data[:room])
+            except OSError:
+                return  # a host without room must not end the machine here
 
     def tail(self) -> str:
         """The last lines, readable."""
