@@ -48,6 +48,7 @@ def pyro(images: object, state_dir: Path) -> Iterator[Pyro]:
             pyro.delete_workspace(workspace["workspace_id"])
 
 
+@pytest.mark.timeout(3600 if FULL else 300)
 def test_much_goes_in_is_saved_and_comes_out(pyro: Pyro, tree: Path, tmp_path: Path) -> None:
     large = digest(tree / "large")
     made = pyro.create_workspace(environment="debian:12", mem_mib=512, seed_path=tree)
