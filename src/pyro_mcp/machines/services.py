@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from pyro_mcp.machines.cancel import Cancel
+
     OnLog = Callable[[str, bytes], None]
 
 _ASK_SECONDS = 60.0
@@ -78,10 +80,13 @@ def start(home: Path, request: Answer) -> Facts:
     return _facts(_ask(home, {"op": "service_start", **request}))
 
 
-def wait(home: Path, name: str, run: str, *, within_seconds: float) -> Facts:
-    """Wait until it is ready, or never will be."""
+def wait(
+    home: Path, name: str, run: str, *, within_seconds: float, cancel: Cancel | None = None
+) -> Facts:
+    """Wait until it is ready, or never will be; `CallCancelledError` when that comes first."""
     request: Answer = {"op": "service_wait", "name": name, "run": run}
-    return _facts(_ask(home, request, within_seconds=within_seconds + _STOP_SECONDS))
+    within = within_seconds + _STOP_SECONDS
+    return _facts(_ask(home, request, within_seconds=within, cancel=cancel))
 
 
 def stop(home: Path, name: str, run: str, *, reason: str = protocol.STOP_ASKED) -> Facts:
@@ -148,10 +153,12 @@ def _ask(
     *,
     on_data: Callable[[int, bytes], None] | None = None,
     within_seconds: float = _ASK_SECONDS,
+    cancel: Cancel | None = None,
 ) -> Answer:
     with channel.connect(home) as client:
         try:
-            return Exchange(client, request, on_data=on_data).run(within_seconds=within_seconds)
+            exchange = Exchange(client, request, on_data=on_data)
+            return exchange.run(within_seconds=within_seconds, cancel=cancel)
         except AgentError as error:
             hint = _HINTS.get(error.code, "This is a fault in pyro; please report it.")
             raise GuestRefusedError(

@@ -9,6 +9,7 @@ from pyro_mcp import protocol
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pyro_mcp.machines.cancel import Cancel
     from pyro_mcp.sdk.manager import VmManager
 
     OnOutput = Callable[[str, bytes], None]
@@ -31,6 +32,7 @@ class ServiceMethods:
         ready_interval_ms: int = 500,
         secret_env: dict[str, str] | None = None,
         published_ports: list[dict[str, int | None]] | None = None,
+        cancel: Cancel | None = None,
     ) -> dict[str, Any]:
         """Start a service and wait until it is ready.
 
@@ -50,11 +52,12 @@ class ServiceMethods:
             secret_env: Secret → variable, for this service alone.
             published_ports: `{"guest_port", "host_port" (null: a free one)}` each: listens on
                 127.0.0.1 of this host as long as the service runs.
+            cancel: Ends the wait, and stops the service, when it is triggered.
 
         Raises:
             ValueError: A parameter that cannot be used; nothing was done.
-            RuntimeError: A service of that name runs, the policy publishes no ports, or the
-                guest failed.
+            RuntimeError: A service of that name runs, the policy publishes no ports, the guest
+                failed, or it was cancelled.
         """
         from pyro_mcp.workspaces import services
 
@@ -69,13 +72,18 @@ class ServiceMethods:
             ready_interval_ms=ready_interval_ms,
             secret_env=secret_env,
             published_ports=published_ports,
+            cancel=cancel,
         ).to_dict()
 
-    def restart_service(self, workspace_id: str, service_name: str) -> dict[str, Any]:
+    def restart_service(
+        self, workspace_id: str, service_name: str, *, cancel: Cancel | None = None
+    ) -> dict[str, Any]:
         """Stop a service, if it runs, and start it again as it was started last."""
         from pyro_mcp.workspaces import services
 
-        return services.restart(self._manager.workspaces, workspace_id, service_name).to_dict()
+        return services.restart(
+            self._manager.workspaces, workspace_id, service_name, cancel=cancel
+        ).to_dict()
 
     def list_services(self, workspace_id: str) -> dict[str, Any]:
         """All services of a workspace with their state, sorted by name."""

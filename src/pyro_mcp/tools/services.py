@@ -30,7 +30,7 @@ _READY = {
 """Argument → type of readiness, and the field that carries it."""
 
 
-def _start(pyro: Pyro, arguments: dict[str, Any], _context: Context) -> dict[str, Any]:
+def _start(pyro: Pyro, arguments: dict[str, Any], context: Context) -> dict[str, Any]:
     given = {name: arguments.pop(name) for name in _READY}
     chosen = [name for name, value in given.items() if value is not None]
     if len(chosen) > 1:
@@ -41,7 +41,7 @@ def _start(pyro: Pyro, arguments: dict[str, Any], _context: Context) -> dict[str
         kind, key = _READY[name]
         arguments["readiness"] = {"type": kind, key: given[name]}
     starting: Any = pyro
-    answer: dict[str, Any] = starting.start_service(**arguments)
+    answer: dict[str, Any] = starting.start_service(**arguments, cancel=context.cancel)
     return answer
 
 

@@ -15,7 +15,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pyro_mcp import protocol
 from pyro_mcp.boundary.paths import in_workspace
-from pyro_mcp.errors import GuestLostError, GuestRefusedError, InvalidInputError
+from pyro_mcp.errors import (
+    CallCancelledError,
+    GuestLostError,
+    GuestRefusedError,
+    InvalidInputError,
+)
 from pyro_mcp.errors.services import ServiceRunningError
 from pyro_mcp.machines import services as agent
 from pyro_mcp.machines.spec import check_command
@@ -31,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from pyro_mcp.machines.cancel import Cancel
     from pyro_mcp.machines.services import Facts
     from pyro_mcp.workspaces.store import InUse, Store
 
@@ -66,17 +72,20 @@ def start(
     ready_interval_ms: int = DEFAULT_READY_INTERVAL_MS,
     secret_env: Mapping[str, str] | None = None,
     published_ports: Sequence[Mapping[str, Any]] | None = None,
+    cancel: Cancel | None = None,
 ) -> Service:
     """Start a service and wait until it is ready, failed, or out of time.
 
     It is recorded before it is waited for, and goes on when the caller does not. Starts the
-    workspace when that is stopped. A service that fails is a result.
+    workspace when that is stopped. A service that fails is a result. `cancel` ends the wait, and
+    with it the service.
 
     Raises:
         InvalidInputError: Nothing was done.
         ServiceRunningError: One of that name runs.
         NetworkPolicyError: Ports, under a policy without.
         GuestRefusedError: It could not be started, for example for want of its directory.
+        CallCancelledError: `cancel` was triggered.
     """
     check_command(command)
     asked = Asked(
@@ -89,10 +98,12 @@ def start(
         dict(secret_env or {}),
         ports.clean_ports(published_ports),
     )
-    return _start(store, workspace_id, asked)
+    return _start(store, workspace_id, asked, cancel)
 
 
-def restart(store: Store, workspace_id: str, service_name: str) -> Service:
+def restart(
+    store: Store, workspace_id: str, service_name: str, *, cancel: Cancel | None = None
+) -> Service:
     """Stop a service, if it runs, and start it again as it was started last."""
     name = naming.clean_service_name(service_name)
     found = one(store, workspace_id, name)
@@ -118,7 +129,7 @@ def restart(store: Store, workspace_id: str, service_name: str) -> Service:
         pairs,
         tuple(json.loads(row.host_ports)),
     )
-    return _start(store, workspace_id, asked)
+    return _start(store, workspace_id, asked, cancel)
 
 
 def list_all(store: Store, workspace_id: str) -> ServiceList:
@@ -151,7 +162,9 @@ def stop(store: Store, workspace_id: str, service_name: str) -> Service:
     return found.shown(workspace_id, secrets.redactor(store, workspace_id))
 
 
-def _start(store: Store, workspace_id: str, asked: Asked) -> Service:
+def _start(store: Store, workspace_id: str, asked: Asked, cancel: Cancel | None) -> Service:
+    if cancel is not None:
+        cancel.check()
     ports.check_policy(store.row(workspace_id).network_policy, asked.ports)
     variables = secrets.environment(store, workspace_id, asked.secret_env)
     row, redacted = without_secrets(_row(asked), secrets.redactor(store, workspace_id))
@@ -165,10 +178,7 @@ def _start(store: Store, workspace_id: str, asked: Asked) -> Service:
         if found.row.state == protocol.SERVICE_RUNNING and found.row.ready_at is None:
             limit = asked.ready_timeout_seconds
             found = _asked(
-                store,
-                workspace_id,
-                found.row,
-                lambda home: agent.wait(home, row.name, row.run, within_seconds=limit),
+                store, workspace_id, found.row, lambda home: _ready(home, row, limit, cancel)
             )
         shown = found.shown(workspace_id, secrets.redactor(store, workspace_id))
         if shown.state == protocol.SERVICE_FAILED:
@@ -177,6 +187,14 @@ def _start(store: Store, workspace_id: str, asked: Asked) -> Service:
                 shown, last_stdout=stdout, last_stderr=stderr, redacted=shown.redacted or cut
             )
         return replace(shown, workspace_started=used.started_now)
+
+
+def _ready(home: Path, row: ServiceRow, limit: int, cancel: Cancel | None) -> Facts:
+    try:
+        return agent.wait(home, row.name, row.run, within_seconds=limit, cancel=cancel)
+    except CallCancelledError:
+        agent.stop(home, row.name, row.run)
+        raise
 
 
 def _launch(

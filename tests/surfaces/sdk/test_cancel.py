@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
 
 from pyro_mcp import Cancel, Pyro
 from pyro_mcp.errors import CallCancelledError
+from tests.support import until
 
 _STUBBORN = (
     "trap '' TERM HUP; exec 9>/var/tmp/held; flock 9; setsid sleep 4321 & echo go; sleep 4321"
@@ -94,6 +96,24 @@ def test_one_that_was_triggered_before_starts_nothing(kept: Pyro, workspace_id: 
 
     assert kept.list_workspace_files(workspace_id)["entries"] == []
     assert kept.logs_workspace(workspace_id)["count"] == 0
+
+
+def test_a_cancelled_wait_for_a_service_stops_it(kept: Pyro, workspace_id: str) -> None:
+    cancel = Cancel()
+
+    with ThreadPoolExecutor() as threads:
+        waiting = threads.submit(
+            kept.start_service, workspace_id, "web", command="echo up; sleep 4321",
+            readiness={"type": "file", "path": "never"}, ready_timeout_seconds=600, cancel=cancel,
+        )  # fmt: skip
+        until(lambda: kept.list_services(workspace_id)["count"] == 1)
+        until(lambda: "up" in kept.logs_service(workspace_id, "web")["stdout"])
+        cancel.trigger()
+        with pytest.raises(CallCancelledError):
+            waiting.result()
+
+    stopped = kept.status_service(workspace_id, "web")
+    assert (stopped["state"], stopped["stop_reason"]) == ("stopped", "sigterm")
 
 
 def test_one_ends_every_call_that_has_it(kept: Pyro, workspace_id: str) -> None:
