@@ -34,8 +34,11 @@ _SHARED_MACHINE: pytest.StashKey[Machine] = pytest.StashKey()
 def pytest_configure() -> None:
     """Become the reaper of whatever tests leave detached, so that it is found."""
     adopt_orphans()
-    # Started under nohup(1), tests would pass an ignored SIGHUP on to what they start.
+    # Started under nohup(1) or in the background of a script, tests would pass ignored signals on
+    # to what they start.
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
