@@ -39,6 +39,15 @@ def _check(report: dict[str, Any], name: str) -> dict[str, Any]:
     return found
 
 
+@pytest.fixture(autouse=True)
+def _nothing_built_unless_asked_for(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    # Comparing the images of the real cache with their records takes seconds.
+    if "images" not in request.fixturenames:
+        monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "no-images"))
+
+
 @pytest.fixture
 def broken(tmp_path: Path) -> Path:
     """A copy of the package, to be damaged; gives the folder it is imported from."""
@@ -59,6 +68,7 @@ def test_a_host_that_runs_guests_is_healthy_and_shows_one() -> None:
     assert _check(report, "user namespaces")["ok"] is True
 
 
+@pytest.mark.usefixtures("images")
 def test_the_report_has_all_that_the_contract_names() -> None:
     _, report = doctor("--no-boot")
 
