@@ -10,7 +10,7 @@ import pytest
 
 from pyro_mcp import Pyro
 from pyro_mcp.environments import cache
-from pyro_mcp.errors import InvalidInputError, NameTakenError, WorkspaceStateError
+from pyro_mcp.errors import InvalidInputError, OutputExistsError, WorkspaceStateError
 
 LONG = "far/" * 100
 """A link's target that lies in a block of its own."""
@@ -116,7 +116,7 @@ def test_what_is_there_is_not_overwritten(pyro: Pyro, stopped: str, tmp_path: Pa
     taken = tmp_path / "taken"
     taken.symlink_to("nowhere")
 
-    with pytest.raises(NameTakenError):
+    with pytest.raises(OutputExistsError):
         pyro.export_workspace_disk(stopped, output_path=taken)
 
     assert taken.is_symlink()

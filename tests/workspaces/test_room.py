@@ -59,7 +59,15 @@ attempt("fork", lambda: pyro.fork_workspace(made))
 said["left"] = sorted(set(listed()) - set(before))
 said["alive"] = run("cat kept")["stdout"]
 attempt("grow", lambda: run("head -c 200M /dev/urandom > too-much; sync; sleep 60"))
+with open(f"{state}/last", "wb", buffering=0) as last:
+    try:
+        while True:
+            last.write(bytes(4096))
+    except OSError:
+        pass
 attempt("start", lambda: run("true"))
+said["listed"] = [one["workspace_id"] == made for one in pyro.list_workspaces()["workspaces"]]
+pyro.delete_snapshot(made, "one")
 os.unlink(f"{state}/filler")
 said["after"] = run("cat kept /etc/kept")["stdout"]
 for one in pyro.list_workspaces()["workspaces"]:
@@ -112,5 +120,6 @@ def test_a_full_host_leaves_what_is_there(settings: Settings, images: object) ->
         "alive": "kept\n",
         "grow": "guest_without_room",
         "start": "disk_space",
+        "listed": [True],
         "after": "kept\nkept\n",
     }

@@ -21,9 +21,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NAME = "pyro.db"
+RESERVE = "reserve"
+"""Given up when the file system is full, so that removing a workspace is still possible."""
 BUSY_SECONDS = 60
 _NEEDED_MIB = 1
-"""Of room, for a change and its log."""
+"""Of room, for a change and its log; as large is the reserve."""
+_PLENTY_MIB = 64
 
 
 class Database:
@@ -61,6 +64,7 @@ class Database:
     def _connected(self) -> Iterator[sqlite3.Connection]:
         try:
             self._state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _keep_reserve(self._state_dir)
             connection = sqlite3.connect(
                 self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
             )
@@ -107,6 +111,19 @@ class Database:
                 raise
             if version >= len(MIGRATIONS) - 1:
                 return
+
+
+def _keep_reserve(state_dir: Path) -> None:
+    reserve = state_dir / RESERVE
+    free = free_mib(state_dir)
+    if free < _NEEDED_MIB:
+        reserve.unlink(missing_ok=True)
+    elif free >= _PLENTY_MIB and not reserve.exists():
+        descriptor = os.open(reserve, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            os.posix_fallocate(descriptor, 0, _NEEDED_MIB << 20)
+        finally:
+            os.close(descriptor)
 
 
 def _roll_back(connection: sqlite3.Connection) -> None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import posixpath
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pyro_mcp import protocol
-from pyro_mcp.config import STATE_VARIABLE
-from pyro_mcp.errors import InvalidInputError, NameTakenError, WorkspaceStateError
+from pyro_mcp.boundary import output
+from pyro_mcp.errors import InvalidInputError, WorkspaceStateError
 from pyro_mcp.host.files import require_room
 from pyro_mcp.machines import files
 from pyro_mcp.machines.choose import choose_engine
@@ -22,9 +21,11 @@ from pyro_mcp.workspaces.store import quiet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from pyro_mcp.workspaces.store import Store
 
+_OUTPUT = "output_path"
 _BLOCK = 512
 _SPARE_MIB = 128
 
@@ -77,30 +78,26 @@ def read_disk(store: Store, workspace_id: str, path: str, *, max_bytes: int = 65
 def export_disk(store: Store, workspace_id: str, output_path: str | Path) -> DiskExport:
     """Make one raw ext4 image of everything a stopped workspace shows.
 
+    It appears whole or not at all; what a killed process left of one goes with the next.
+
     Raises:
-        NameTakenError: There is something at `output_path`; it stays.
+        OutputExistsError: There is something at `output_path`; it stays.
+        InvalidInputError: Nothing can be made there.
         DiskSpaceError: The image might not fit.
     """
-    target = Path(os.path.abspath(Path(output_path).expanduser()))  # noqa: PTH100
-    if os.path.lexists(target):
-        raise NameTakenError("file", str(target), hint="Choose another output path.")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.{os.urandom(4).hex()}.partial")
-    try:
-        size = _size_mib(store, workspace_id)
-        require_room(target.parent, needed_mib=size, variable=STATE_VARIABLE)
-        with partial.open("xb") as file:
+    target = output.free_place(_OUTPUT, output_path)
+    size = _size_mib(store, workspace_id)
+    with output.scratch(_OUTPUT, target) as folder:
+        require_room(folder, needed_mib=size, variable=_OUTPUT)
+        image = folder / "image"
+        with image.open("xb") as file:
             file.truncate(size << 20)
-        with _looking(store, workspace_id, output=partial) as home:
+        with _looking(store, workspace_id, output=image) as home:
             build_image(home)
         # Started by root, the jail wrote it under a uid of its own.
-        os.chown(partial, os.getuid(), os.getgid())
-        partial.chmod(0o644)
-        os.link(partial, target)
-    except FileExistsError as error:
-        raise NameTakenError("file", str(target), hint="Choose another output path.") from error
-    finally:
-        partial.unlink(missing_ok=True)
+        os.chown(image, os.getuid(), os.getgid())
+        image.chmod(0o644)
+        output.publish_new(image, target)
     return DiskExport(
         workspace_id=workspace_id,
         output_path=str(target),
