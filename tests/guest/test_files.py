@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, cast
 from unittest.mock import ANY
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pyro_mcp.errors import GuestLostError, WorkspaceFileError
-from pyro_mcp.guest import fileswitch
+from pyro_mcp.guest import fileswitch, tarblocks
 from pyro_mcp.guest.fileswitch import Staging
 from pyro_mcp.guest.filetree import STAGING
 from pyro_mcp.guest.requests import RefusedError
@@ -501,6 +503,20 @@ def test_a_forged_journal_reaches_nothing_and_stops_no_start(
     os.close(root)
     assert [path.name for path in outside.iterdir()] == ["secret"]
     assert (outside / "secret").read_text() == "secret"
+
+
+@given(
+    st.binary(min_size=1, max_size=140).filter(lambda name: 0 not in name),
+    st.integers(0, 0o7777),
+    st.one_of(st.integers(0, 4 * 10**18), st.sampled_from([-1, 10**22])),
+    st.one_of(st.integers(0, 10**9), st.sampled_from([0o77777777777, 10**13])),
+)
+def test_the_quick_header_of_a_file_is_the_other(
+    name: bytes, mode: int, mtime: int, size: int
+) -> None:
+    whole = tarblocks.Member(name, "file", mode=mode, mtime=mtime, size=size)
+
+    assert tarblocks.file_header(name, mode, mtime, size) == tarblocks.header(whole)
 
 
 def test_an_export_carries_modes_links_and_hard_links(host: FileHost) -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pyro_mcp.guest.filetree import Tree
 
 _MOST_NAMED = 100
+_ZEROS = bytes(tarblocks.BLOCK)
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
@@ -144,21 +145,21 @@ class _Archive:
                 if first != path:
                     self._member(path, "hardlink", status, link=first)
                     return
-            self._member(path, "file", status, size=status.st_size)
-            self._content(descriptor, status.st_size)
+            self.entries += 1
+            size = status.st_size
+            mode = stat.S_IMODE(status.st_mode)
+            self._put(tarblocks.file_header(path, mode, status.st_mtime_ns, size))
+            self._content(descriptor, size)
         finally:
             os.close(descriptor)
 
-    def _member(
-        self, path: bytes, kind: str, status: os.stat_result, *, size: int = 0, link: bytes = b""
-    ) -> None:
+    def _member(self, path: bytes, kind: str, status: os.stat_result, *, link: bytes = b"") -> None:
         self.entries += 1
         member = Member(
             path,
             kind,
             mode=stat.S_IMODE(status.st_mode),
             mtime=status.st_mtime_ns,
-            size=size,
             link=link,
         )
         self._put(tarblocks.header(member))
@@ -180,9 +181,14 @@ class _Archive:
             step = min(left, len(self._view))
             self._put(bytes(step))
             left -= step
-        self._put(bytes(-size % tarblocks.BLOCK))
+        self._put(_ZEROS[: -size % tarblocks.BLOCK])
 
     def _put(self, data: bytes) -> None:
+        end = self._at + len(data)
+        if end <= len(self._view):
+            self._view[self._at : end] = data
+            self._at = end
+            return
         view = memoryview(data)
         while view:
             if self._at == len(self._view):

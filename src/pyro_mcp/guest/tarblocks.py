@@ -73,6 +73,17 @@ def header(member: Member) -> bytes:
     )
 
 
+def file_header(name: bytes, mode: int, mtime: int, size: int) -> bytes:
+    """What `header` gives for a file, in a third of the time for nearly all of them."""
+    seconds = mtime // 1_000_000_000
+    plain = len(name) <= 100 and name.isascii()
+    if not plain or size > _LARGEST_OCTAL or not 0 <= seconds <= _LARGEST_OCTAL:
+        return header(Member(name, "file", mode=mode, mtime=mtime, size=size))
+    numbers = b"%07o\x000000000\x000000000\x00%011o\x00%011o\x00" % (mode & 0o7777, size, seconds)
+    total = _REST_SUM + sum(name) + sum(numbers)
+    return b"%b%b%06o\0 %b" % (name.ljust(100, b"\0"), numbers, total, _REST)
+
+
 def _block(name: bytes, kind: bytes, size: int, mode: int, mtime: int, link: bytes) -> bytes:
     # Owner and group are root's, by number and by name.
     fields = b"%b%07o\x000000000\x000000000\x00%011o\x00%011o\x00        %b%b%b" % (
@@ -86,6 +97,10 @@ def _block(name: bytes, kind: bytes, size: int, mode: int, mtime: int, link: byt
     )
     fields = fields.ljust(BLOCK, b"\0")
     return b"%b%06o\0 %b" % (fields[:148], sum(fields), fields[156:])
+
+
+_REST = _block(b"", b"0", 0, 0, 0, b"")[156:]
+_REST_SUM = sum(_REST) + sum(b" " * 8)
 
 
 def _record(key: bytes, value: bytes) -> bytes:
