@@ -105,6 +105,37 @@ def test_what_diff_writes_makes_the_new_tree_of_the_old_one(trees: tuple[Files, 
         assert content(gits) == new
 
 
+def test_patch_makes_the_new_tree_too(tmp_path: Path) -> None:
+    """What has no git has that program."""
+    old = {
+        "edited": Version(b"".join(b"line %d\n" % n for n in range(40)), FILE),
+        "with space/gone": Version(b"gone\n", FILE),
+        "no end": Version(b"one\ntwo", FILE),
+        "run.sh": Version(b"#!/bin/sh\n", FILE),
+        "emptied": Version(b"all of it\n", FILE),
+        "link": Version(b"edited", SYMLINK),
+    }
+    new = {
+        "edited": Version(b"first\n" + old["edited"].content.replace(b"line 30\n", b""), FILE),
+        "no end": Version(b"one\nand two", FILE),
+        "run.sh": Version(b"#!/bin/sh\n", PROGRAM),
+        "emptied": Version(b"", FILE),
+        "link": Version(b"no end", SYMLINK),
+        "new/deep/tool": Version(b"#!/bin/sh\n", PROGRAM),
+        "void": Version(b"", FILE),
+    }
+    fill(tmp_path / "tree", old)
+    text = patch_between(old, new)
+
+    done = subprocess.run(
+        [needs("patch"), "-p1", "--batch", "--binary"],
+        cwd=tmp_path / "tree", input=text.encode(), capture_output=True, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stdout.decode()
+    assert content(tmp_path / "tree") == new
+
+
 @settings(max_examples=25, deadline=None)
 @given(
     _trees(),
