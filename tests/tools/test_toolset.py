@@ -139,6 +139,19 @@ def test_mistakes_are_answers_with_a_code_and_a_next_step(
     assert "timeout_seconds" in ranged["message"]
 
 
+def test_arguments_that_contradict_each_other_are_refused(
+    tools: Toolset, workspace_id: str
+) -> None:
+    """None of them is silently the one that counts."""
+    service = {"workspace_id": workspace_id, "service_name": "s", "command": "sleep 600"}
+
+    refused = _error(tools, "service_start", {**service, "ready_file": "f", "ready_tcp": "h:1"})
+
+    assert refused["message"] == "ready_file and ready_tcp exclude each other."
+    listed = tools.call("service_list", {"workspace_id": workspace_id}).structured
+    assert listed["count"] == 0
+
+
 def test_a_fault_of_our_own_is_an_answer_too(caplog: pytest.LogCaptureFixture) -> None:
     class Broken(Pyro):
         def list_workspaces(self) -> dict[str, Any]:
