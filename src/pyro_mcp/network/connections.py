@@ -19,7 +19,7 @@ from pyro_mcp.network import namespace, packets
 from pyro_mcp.network.loop import READ, WRITE, Loop
 from pyro_mcp.network.namespace import GATEWAY_MAC, Wires
 from pyro_mcp.network.record import Attempt
-from pyro_mcp.network.relay import Relay
+from pyro_mcp.network.relay import Relay, bound
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _Key = tuple[bytes, int, bytes, int]
 _MOST_BEGINNING = 512
-_MOST_CARRIED = 4096
+_MOST_CARRIED = 2048
 _ACCEPT_SECONDS = 20.0
 _ACCEPT_AT_ONCE = 64
 _DNS_PORT = 53
@@ -122,6 +122,9 @@ class Connections:
         beginning = len(self._connecting) + len(self._let_in)
         return beginning < _MOST_BEGINNING and len(self._carried) < _MOST_CARRIED
 
+    def _live(self) -> int:
+        return len(self._connecting) + len(self._let_in) + len(self._carried)
+
     def _connect(self, key: _Key, beginning: _Beginning) -> None:
         packet = beginning.packet
         family = socket.AF_INET if packet.version == 4 else socket.AF_INET6
@@ -129,6 +132,7 @@ class Connections:
         host = None
         try:
             host = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+            bound(host, self._live())
             error = host.connect_ex(target)
         except OSError as failure:
             error = failure.errno or errno.EHOSTUNREACH
@@ -198,6 +202,7 @@ class Connections:
     def _carry(
         self, key: _Key, beginning: _Beginning, guest: socket.socket, host: socket.socket
     ) -> None:
+        bound(guest, self._live())
         relay = Relay(self._loop, guest, host, self._ended)
         began = self._record.began(beginning.attempt)
         self._carried[relay] = (beginning.attempt, began, key)

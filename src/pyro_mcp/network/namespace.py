@@ -17,11 +17,13 @@ until then (see `machines.monitor.wire`).
 from __future__ import annotations
 
 import array
+import contextlib
 import errno
 import fcntl
 import os
 import socket
 import struct
+from pathlib import Path
 from typing import NamedTuple
 
 from pyro_mcp import protocol
@@ -53,6 +55,8 @@ _PACKET, _PACKET_IGNORE_OUTGOING = 263, 23
 _ATTACH_FILTER = 26
 _BACKLOG = 1024
 _BUFFER = 4 << 20
+_BUFFERS = (("tcp_rmem", "4096 131072 4194304"), ("tcp_wmem", "4096 65536 2097152"))
+"""Least, first and most bytes of a socket, for IPv6 too."""
 
 
 class Wires(NamedTuple):
@@ -184,6 +188,7 @@ def _build(
     except OSError:
         listener6 = None
     _accept_from_anywhere()
+    _buffer_little()
     steering = _steer(steerings, port, ip6=listener6 is not None)
     guest.bind((WIRE, _ALL_PROTOCOLS))
     sockets = [guest, _packets(LINK, _WORTH_SEEING), _packets(GATE, _NOTHING), listener]
@@ -293,6 +298,13 @@ def _accept_from_anywhere() -> None:
                     file.write("0")
         except OSError as error:
             raise OSError(error.errno, error.strerror, place) from error
+
+
+def _buffer_little() -> None:
+    """Connections of the namespace take of the host's memory what a short way needs."""
+    for name, value in _BUFFERS:
+        with contextlib.suppress(OSError):  # they are bounded by the host then
+            Path(f"/proc/sys/net/ipv4/{name}").write_text(value)
 
 
 def _without_offload(name: str) -> None:

@@ -14,8 +14,22 @@ if TYPE_CHECKING:
 _CHUNK = 256 * 1024
 _CHUNKS_A_TURN = 4
 """Then the others have theirs."""
+_FEW, _MANY = 8, 256
+_BYTES_OF_SOME, _BYTES_OF_MANY = 128 * 1024, 32 * 1024
 _buffer = bytearray(_CHUNK)
 _view = memoryview(_buffer)
+
+
+def bound(sock: socket.socket, live: int) -> None:
+    """Limit the kernel's buffers for a connection of a guest that has `live` others.
+
+    Their memory is the whole host's: one guest that opens many and reads none must not use it up.
+    The first ones are left to grow with the way they take.
+    """
+    if live >= _FEW:
+        size = _BYTES_OF_SOME if live < _MANY else _BYTES_OF_MANY
+        for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+            sock.setsockopt(socket.SOL_SOCKET, option, size)
 
 
 class _Way:
