@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
 from pyro_mcp import Pyro
+from pyro_mcp.errors import WorkspaceStateError
 from tests.network.conftest import Guest, MakeGuest
 from tests.network.test_reach import NO_NAME, REFUSED
 from tests.support.internet import OTHER_WEB, PRIVATE, WEB, WEB6
@@ -111,6 +113,28 @@ def test_a_guest_without_a_network_gets_one_while_it_runs(make_own_guest: MakeGu
     assert guest.tries(("tcp", WEB), ("names", "a.test")) == [REFUSED, NO_NAME]
     guest.update(network_policy="egress")
     assert guest.tries(("web", "a.test"), ("web", OTHER_WEB)) == [WEB, OTHER_WEB]
+
+
+def test_a_machine_whose_gateway_has_ended_says_so_and_reaches_nothing(
+    make_own_guest: MakeGuest,
+) -> None:
+    before = {process.pid for process in descendants(os.getpid())}
+    guest = make_own_guest(network_policy="egress")
+    new = [p for p in descendants(os.getpid()) if p.pid not in before]
+    (monitor,) = (p.pid for p in new if p.parent not in {one.pid for one in new})
+    (gateway,) = (
+        p.pid
+        for p in new
+        if p.parent == monitor and "python" in Path(f"/proc/{p.pid}/exe").readlink().name
+    )
+
+    os.kill(gateway, signal.SIGKILL)
+    until(lambda: not Path(f"/proc/{gateway}/exe").exists())
+
+    with pytest.raises(WorkspaceStateError, match="its gateway has ended"):
+        guest.update(network_allow=["a.test"])
+    assert guest.update(network_policy="off")["network_policy"] == "off"
+    assert guest.run("cat /proc/uptime")["exit_code"] == 0
 
 
 def test_without_a_network_no_namespace_of_a_guest_has_more_than_loopback(

@@ -33,6 +33,7 @@ _OWN_NAMESPACE = "/proc/thread-self/ns/net"
 
 _away: list[_socket.socket] = []
 """A socket of the namespace in which the interface is hidden, which lasts with it."""
+_up: list[bool] = []
 
 
 def bring_up() -> None:
@@ -56,6 +57,7 @@ def bring_up() -> None:
     except OSError:  # a kernel without it
         pass
     _lay_over_resolv_conf(_RESOLV_CONF)
+    _up.append(True)
 
 
 def hide() -> None:
@@ -96,7 +98,7 @@ def hide() -> None:
 def show() -> None:
     """Bring out what `hide` put away, and bring it up; once. Raises `OSError`."""
     if not _away:
-        if os.path.exists(f"/sys/class/net/{_NAME.decode()}"):  # noqa: PTH110
+        if _up:
             return
         raise OSError(errno.ENODEV, "the machine has no interface")
     namespace = os.open(_OWN_NAMESPACE, os.O_RDONLY | os.O_CLOEXEC)

@@ -73,12 +73,14 @@ def give_network(directory: Path, launch: dict[str, Any]) -> None:
 
     Raises:
         NetworkError: This host does not give it; nothing has changed.
-        GuestLostError: Its monitor knows nothing of that: it was started by an older pyro.
+        GuestLostError: Its gateway has ended, or it was started by an older pyro.
     """
     with _open(directory) as client:
         answer = _ask(client, f"UPLINK {json.dumps(launch)}\n".encode(), longest=4096)
     if answer.startswith(b"NO "):
         raise NetworkError(answer[3:].decode(errors="replace").strip())
+    if answer == b"GONE\n":
+        raise GuestLostError("its gateway has ended, and only a start gives another")
     if answer != b"OK uplink\n":
         raise GuestLostError("its monitor did not understand that it gets a network")
 

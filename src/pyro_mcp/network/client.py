@@ -29,9 +29,18 @@ def since(home: Path, point: int) -> list[dict[str, Any]]:
     return attempts
 
 
-def change_policy(home: Path, policy: Policy) -> None:
-    """Another policy from now on; connections that it does not allow are reset."""
-    _ask(home, {"op": "policy", "policy": policy.to_wire()})
+def change_policy(home: Path, policy: Policy) -> bool:
+    """Another policy from now on; connections that it does not allow are reset.
+
+    False where there is no gateway, so that nothing passes anyway.
+    """
+    try:
+        _ask(home, {"op": "policy", "policy": policy.to_wire()})
+    except GuestUnreachableError as error:
+        if isinstance(error.__cause__, FileNotFoundError | ConnectionRefusedError):
+            return False
+        raise
+    return True
 
 
 def _ask(home: Path, question: dict[str, Any]) -> dict[str, Any]:

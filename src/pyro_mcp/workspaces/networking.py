@@ -71,26 +71,28 @@ def put_in_force(store: Store, row: WorkspaceRow, place: Place, policy: Policy) 
     """Change the policy of a machine, if it runs; the caller holds `changing`.
 
     Raises:
+        GuestLostError: Its gateway does not answer; the former policy is in force.
         NetworkError: This host gives it no network.
         WorkspaceStateError: It cannot be given one while it runs.
     """
     if not place.running:
         return
-    try:
-        # Also to none: its interface stays until it stops, and nothing passes.
-        client.change_policy(place.home, _widened(row, policy))
-    except GuestLostError:
-        if policy.outbound:
-            _connect(store, row, place, policy)
+    # Also to none: its interface stays until it stops, and nothing passes.
+    changed = client.change_policy(place.home, _widened(row, policy))
+    if policy.outbound and not (changed and policy_of(row).outbound):
+        _connect(store, row, place, policy, gateway=changed)
 
 
-def _connect(store: Store, row: WorkspaceRow, place: Place, policy: Policy) -> None:
-    """Give a network to a machine that was started without one."""
+def _connect(
+    store: Store, row: WorkspaceRow, place: Place, policy: Policy, *, gateway: bool
+) -> None:
+    """Give a network to a machine that was started without one; `gateway`: it has that already."""
     way_out = _way(store, row, policy)
     if way_out is None:
         return
     try:
-        channel.give_network(place.home, way_out.launch)
+        if not gateway:
+            channel.give_network(place.home, way_out.launch)
         requests.show_network(place.home)
     except (GuestLostError, GuestRefusedError) as error:
         # A gateway that is there already lets nothing pass.

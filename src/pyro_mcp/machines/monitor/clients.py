@@ -10,6 +10,7 @@ A client sends one line and gets one line:
     UNPUBLISH         OK unpublish                   all of them are closed, with what uses them
     UPLINK <json>     OK uplink                      the guest's interface leads to a gateway now
                       NO <reason>                    nothing has changed
+                      GONE                           its kernel has no socket that could be used
 
 A host port 0 is chosen by the system. CONNECT waits until the guest agent listens. A refused
 CONNECT closes the connection, as Firecracker does (docs/vsock.md there).

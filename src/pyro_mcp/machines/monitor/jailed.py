@@ -11,7 +11,7 @@ import os
 
 from pyro_mcp.machines.monitor.console import Console
 from pyro_mcp.machines.monitor.launch import start_jail
-from pyro_mcp.machines.monitor.uplink import NoNetworkError, Uplink
+from pyro_mcp.machines.monitor.uplink import Uplink
 
 TYPE_CHECKING = False  # typing costs more than the rest of this module
 if TYPE_CHECKING:
@@ -80,16 +80,17 @@ class Jailed:
             uplink.handed_on()
         return cls(console, vsock, uplink, spare, uid, pid)
 
+    @property
+    def can_connect(self) -> bool:
+        """Whether its kernel has a socket that leads nowhere so far."""
+        return self._wire >= 0
+
     def connect(self, launch: dict[str, Any]) -> None:
-        """Give a machine that was started without one its way out; one that has it keeps it.
+        """Give a machine that was started without one its way out.
 
         Raises:
             NoNetworkError: The host does not give it, and all is as it was.
         """
-        if self.uplink is not None:
-            return
-        if self._wire < 0:
-            raise NoNetworkError("the machine was started without a socket for it")
         self.uplink = Uplink.start(launch, self._uid, self._wire)
         self.uplink.handed_on()
         os.close(self._wire)

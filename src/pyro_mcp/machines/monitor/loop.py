@@ -130,6 +130,8 @@ class Monitor:
 
         from pyro_mcp.machines.monitor.uplink import NoNetworkError
 
+        if not self._jailed.can_connect:
+            return b"GONE\n"
         try:
             self._jailed.connect(json.loads(launch))
         except NoNetworkError as error:
