@@ -134,6 +134,7 @@ class HostAgent:
             terminals=self._terminals,
             on_halt=self._on_halt,
             on_idle=lambda: None,
+            on_disconnect=lambda: None,
             listen_relay=self._listen_relay,
             log=self.logged.append,
         )

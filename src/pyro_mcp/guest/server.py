@@ -32,7 +32,8 @@ class Server:
     """Answers the host on a listening, non-blocking stream socket.
 
     `terminals` is a descriptor of the devpts that shells have their terminals in. `on_halt` is
-    called with the channel that asked, when no command runs any more.
+    called with the channel that asked, when no command runs any more; `on_disconnect` when a
+    connection has ended.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Server:
         terminals: int,
         on_halt: Callable[[Channel], None],
         on_idle: Callable[[], None],
+        on_disconnect: Callable[[], None],
         listen_relay: Callable[[int], _socket.socket],
         log: Callable[[str], None],
     ) -> None:
@@ -57,6 +59,7 @@ class Server:
         self._terminals = terminals
         self._on_halt = on_halt
         self._on_idle = on_idle
+        self._on_disconnect = on_disconnect
         self._listen_relay = listen_relay
         self._log = log
         self._services: Services | None = None
@@ -229,6 +232,12 @@ class Server:
         """A connection has ended."""
         self._connections.discard(connection)
         self._listen()
+        self._on_disconnect()
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing runs and nobody is connected."""
+        return not self._connections and self._nothing_runs()
 
     def log(self, line: str) -> None:
         """Write a line to the machine's console."""
@@ -244,12 +253,14 @@ class Server:
         self._perhaps_halt()
 
     def _perhaps_halt(self) -> None:
-        if self._halting is None or self._halted or self._executions:
-            return
-        no_service = self._services is None or self._services.quiet
-        if no_service and (self._shells is None or self._shells.all_ended):
+        if self._halting is not None and not self._halted and self._nothing_runs():
             self._halted = True
             self._on_halt(self._halting)
+
+    def _nothing_runs(self) -> bool:
+        no_service = self._services is None or self._services.quiet
+        no_shell = self._shells is None or self._shells.all_ended
+        return not self._executions and no_service and no_shell
 
 
 class _Connection:

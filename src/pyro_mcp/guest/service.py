@@ -10,6 +10,7 @@ from pyro_mcp import protocol
 from pyro_mcp.guest import limits, mounts, system
 from pyro_mcp.guest.loop import Loop
 from pyro_mcp.guest.namespace import Ground, Sandbox
+from pyro_mcp.guest.rest import Rest
 from pyro_mcp.guest.server import Server
 from pyro_mcp.guest.standby import Standby
 
@@ -59,11 +60,19 @@ def serve(
     _socket.sethostname(HOST_NAME)
     _bring_up_loopback()
 
+    def give_back() -> None:
+        # Imported by machines that live long enough.
+        from pyro_mcp.guest import memory
+
+        memory.give_back(log)
+
+    rest = Rest(loop, quiet=lambda: server.quiet, on_rest=give_back)
+
     def halt(channel: Channel) -> None:
         standby.close()
         _halt(channel)
 
-    Server(
+    server = Server(
         loop,
         listener,
         standby,
@@ -72,10 +81,12 @@ def serve(
         terminals=terminals,
         on_halt=halt,
         on_idle=standby.refill,
+        on_disconnect=rest.begin_again,
         listen_relay=_listen_relay,
         log=log,
     )
     limits.keep_agent_in_memory()
+    rest.begin_again()
     loop.run()
 
 

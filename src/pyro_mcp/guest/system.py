@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Argument = bytes | int | None
+    Argument = bytes | int | _ctypes._SimpleCData[int] | None
 
 MS_RDONLY = 1
 MS_NOSUID = 2
@@ -33,6 +33,7 @@ _UMOUNT_DETACH = 2
 _POWER_OFF = 0x4321FEDC
 _RLIMIT_NOFILE = 7
 _MLOCK_CURRENT_FUTURE_ON_FAULT = 7
+_MADV_PAGEOUT = 21
 # asm/unistd_64.h
 _SYS_PIVOT_ROOT = 155
 _SYS_FINIT_MODULE = 313
@@ -44,6 +45,10 @@ _CDECL_WITH_ERRNO = 1 | 8
 
 class _Int(_ctypes._SimpleCData):  # type: ignore[type-arg]  # no subscript at run time
     _type_ = "i"
+
+
+class _Address(_ctypes._SimpleCData):  # type: ignore[type-arg]  # no subscript at run time
+    _type_ = "P"
 
 
 class _Function(_ctypes.CFuncPtr):
@@ -73,6 +78,8 @@ _unshare = _function("unshare")
 _syscall = _function("syscall")
 _setrlimit = _function("setrlimit")
 _mlockall = _function("mlockall")
+_munlockall = _function("munlockall")
+_madvise = _function("madvise")
 _reboot = _function("reboot")
 
 
@@ -151,6 +158,16 @@ def limit_open_files(soft: int, hard: int) -> None:
 def keep_in_memory() -> None:
     """Lock every page this process has or will touch: memory pressure must not evict its code."""
     _mlockall(_MLOCK_CURRENT_FUTURE_ON_FAULT)
+
+
+def unlock_memory() -> None:
+    """Undo `keep_in_memory`."""
+    _munlockall()
+
+
+def page_out(start: int, length: int) -> None:
+    """Take the pages of these addresses out of memory; those of a file are read again with use."""
+    _madvise(_Address(start), _Address(length), _MADV_PAGEOUT)
 
 
 def power_off() -> None:
