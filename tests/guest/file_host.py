@@ -10,8 +10,8 @@ from pyro_mcp import protocol
 from pyro_mcp.guest import filework
 from pyro_mcp.guest.filelink import HostGoneError, Link
 from pyro_mcp.guest.filetree import Tree
-from pyro_mcp.guest.plain_json import decode
 from pyro_mcp.machines.channel import API_SOCKET
+from pyro_mcp.protocol import decode_object as decode
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pyro_mcp import protocol
 from pyro_mcp.guest import plain_json
 
 scalars = st.none() | st.booleans() | st.integers() | st.text()
@@ -24,7 +25,7 @@ values = st.recursive(
 def test_it_reads_every_object(value: dict[str, object], ascii_only: bool, blank: str) -> None:
     text = blank + json.dumps(value, ensure_ascii=ascii_only) + blank
 
-    assert plain_json.decode(text.encode("utf-8", "surrogatepass")) == value
+    assert protocol.decode_object(text.encode("utf-8", "surrogatepass")) == value
 
 
 @given(st.dictionaries(st.text(), scalars))
@@ -38,13 +39,13 @@ def test_what_it_writes_is_read_by_others(value: dict[str, str | int | bool | No
 )
 def test_it_refuses_the_rest(payload: bytes) -> None:
     with pytest.raises(ValueError, match="it is not"):
-        plain_json.decode(payload)
+        protocol.decode_object(payload)
 
 
 @given(st.binary(max_size=100))
 def test_random_bytes_are_an_object_or_refused(payload: bytes) -> None:
     try:
-        value = plain_json.decode(payload)
+        value = protocol.decode_object(payload)
     except ValueError:
         return
     assert value == json.loads(payload)

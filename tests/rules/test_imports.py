@@ -64,6 +64,15 @@ def test_the_monitor_loads_nothing_heavy() -> None:
     assert loaded & HEAVY_FOR_THE_MONITOR == set()
 
 
+def test_what_a_start_waits_for_loads_next_to_nothing() -> None:
+    """A kernel that boots waits for its monitor; what is rare is imported when it is asked for."""
+    loaded = _modules_loaded_by(
+        [f"pyro_mcp.machines.monitor.{name}" for name in ("jailed", "uplink", "loop", "status")]
+    )
+
+    assert loaded & {"collections", "contextlib", "enum", "json", "re", "selectors"} == set()
+
+
 def test_the_guest_agent_loads_the_standard_library_and_the_protocol_only() -> None:
     loaded = _modules_loaded_by(_modules_below("guest"))
 

@@ -15,7 +15,6 @@ import os
 from pyro_mcp import protocol
 from pyro_mcp.guest import filetree, system
 from pyro_mcp.guest.filetree import STAGING, open_child
-from pyro_mcp.guest.plain_json import decode
 from pyro_mcp.guest.requests import RefusedError
 
 TYPE_CHECKING = False
@@ -259,7 +258,7 @@ def _read_journal(top: int) -> list[Step]:
         if os.fstat(descriptor).st_size > _MOST_JOURNAL:
             return []
         with open(descriptor, "rb", closefd=False) as file:
-            found = decode(file.read()).get("steps")
+            found = protocol.decode_object(file.read()).get("steps")
         if not isinstance(found, list):
             return []
         steps: list[Step] = []

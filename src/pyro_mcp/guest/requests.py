@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pyro_mcp import protocol
-from pyro_mcp.guest import plain_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,7 +63,7 @@ class ExecRequest:
 def decode(payload: bytes) -> dict[str, object]:
     """The JSON object of a frame. Raises `RefusedError`."""
     try:
-        return plain_json.decode(payload)
+        return protocol.decode_object(payload)
     except ValueError as error:
         raise bad_request(str(error)) from None
 

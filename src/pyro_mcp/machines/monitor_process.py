@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import marshal
 import os
 import select
@@ -13,6 +12,8 @@ import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from pyro_mcp.machines.monitor.status import LENGTH_BYTES
 
 if TYPE_CHECKING:
     from typing import Self
@@ -94,19 +95,25 @@ class MonitorProcess:
     def next_event(self, *, within_seconds: float) -> dict[str, Any] | None:
         """The monitor's next report; None when it ended, or said nothing in that time."""
         deadline = time.monotonic() + within_seconds
-        while b"\n" not in self._buffer:
+        if not self._gather(LENGTH_BYTES, deadline):
+            return None
+        end = LENGTH_BYTES + int.from_bytes(self._buffer[:LENGTH_BYTES], "little")
+        if not self._gather(end, deadline):
+            return None
+        content, self._buffer = self._buffer[LENGTH_BYTES:end], self._buffer[end:]
+        event: dict[str, Any] = marshal.loads(content)
+        return event
+
+    def _gather(self, size: int, deadline: float) -> bool:
+        while len(self._buffer) < size:
             left = deadline - time.monotonic()
-            if self._events < 0 or left <= 0:
-                return None
-            if not _readable(self._events, left):
-                return None
+            if self._events < 0 or left <= 0 or not _readable(self._events, left):
+                return False
             data = os.read(self._events, 65536)
             if not data:
-                return None
+                return False
             self._buffer += data
-        line, _, self._buffer = self._buffer.partition(b"\n")
-        event: dict[str, Any] = json.loads(line)
-        return event
+        return True
 
     def wait(self, seconds: float) -> bool:
         """Wait until the monitor has ended; False if it still runs after that time."""

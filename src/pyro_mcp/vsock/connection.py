@@ -10,8 +10,8 @@ without credit the socket is not read, and its peer waits.
 
 from __future__ import annotations
 
+import _socket
 import errno
-import socket
 
 from pyro_mcp.vsock.memory import GuestError
 from pyro_mcp.vsock.packet import COUNTS, NO_MORE, NO_RECEIVE, NO_SEND
@@ -59,7 +59,7 @@ class Connection:
 
     def __init__(
         self,
-        sock: socket.socket,
+        sock: _socket.socket,
         *,
         host_port: int,
         guest_port: int,
@@ -178,7 +178,7 @@ class Connection:
         """Do what the ends seen so far ask for; returns the SHUTDOWN flags that now hold."""
         if self.guest_ended and not self.pending and not self.shut and not self.host_refuses:
             self.shut = True
-            self._shutdown(socket.SHUT_WR)
+            self._shutdown(_socket.SHUT_WR)
         if (self.host_ended or self.guest_refuses) and (self.shut or self.host_refuses):
             return NO_MORE
         return (NO_SEND if self.host_ended else 0) | (NO_RECEIVE if self.host_refuses else 0)
@@ -187,7 +187,7 @@ class Connection:
         """The guest's own SHUTDOWN; flags once set stay (Virtio 1.2, 5.10.6.6)."""
         if flags & NO_RECEIVE and not self.guest_refuses:
             self.guest_refuses = True
-            self._shutdown(socket.SHUT_RD)
+            self._shutdown(_socket.SHUT_RD)
         if flags & NO_SEND:
             self.guest_ended = True
 
@@ -203,7 +203,7 @@ class Connection:
 
     def close(self) -> None:
         """Release the socket; a Unix peer then sees an end, not a reset."""
-        self._shutdown(socket.SHUT_RD)
+        self._shutdown(_socket.SHUT_RD)
         # A Unix socket that is closed with unread data resets its peer, which would hide the end
         # of what the guest sent. After the shutdown nothing is added.
         scratch = bytearray(_SCRATCH) if self.readable else b""

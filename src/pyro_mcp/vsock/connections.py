@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import errno
 import select
-from collections import deque
+from _collections import deque  # type: ignore[import-not-found]  # not all of `collections`
 
 from pyro_mcp.vsock import chains, packet
 from pyro_mcp.vsock.connection import BUFFER, Connection
@@ -19,7 +19,7 @@ from pyro_mcp.vsock.memory import GuestError
 
 TYPE_CHECKING = False  # typing costs more than the rest of this module
 if TYPE_CHECKING:
-    import socket
+    import _socket
     from collections.abc import Callable
 
     from pyro_mcp.vsock.virtqueue import Virtqueue
@@ -50,7 +50,7 @@ class Connections:
         self._epoll = epoll
         self._handlers = handlers
         self._guest_cid = guest_cid
-        self._listeners: dict[int, Callable[[int], socket.socket | None]] = {}
+        self._listeners: dict[int, Callable[[int], _socket.socket | None]] = {}
         self._table: dict[tuple[int, int], Connection] = {}
         self._draining: set[Connection] = set()
         self._next_port = _FIRST_PORT
@@ -58,11 +58,11 @@ class Connections:
         self._owing: deque[Connection] = deque()
         self._ready: deque[Connection] = deque()
 
-    def listen(self, port: int, handler: Callable[[int], socket.socket | None]) -> None:
+    def listen(self, port: int, handler: Callable[[int], _socket.socket | None]) -> None:
         """Let `handler` answer the guest's connections to this host port."""
         self._listeners[port] = handler
 
-    def connect(self, port: int, sock: socket.socket, on_open: Callable[[bool], None]) -> None:
+    def connect(self, port: int, sock: _socket.socket, on_open: Callable[[bool], None]) -> None:
         """Ask the guest for a stream to its port."""
         host_port = self._next_port
         while (host_port, port) in self._table:

@@ -7,9 +7,9 @@ be served now does not keep the loop busy, and a kick is seen without being read
 
 from __future__ import annotations
 
+import _socket
 import os
 import select
-import selectors
 
 from pyro_mcp.vsock.connections import Connections
 from pyro_mcp.vsock.memory import GuestError
@@ -17,11 +17,22 @@ from pyro_mcp.vsock.vhost_user import RX, TX, VhostUser
 
 TYPE_CHECKING = False  # typing costs more than the rest of this module
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable
+    from typing import Any, Protocol
 
     from pyro_mcp.vsock.virtqueue import Virtqueue
 
+    class Watcher(Protocol):
+        """One of `selectors`, or the monitor's own."""
+
+        def register(self, fileobj: Any, events: int, data: Any, /) -> object:
+            """Watch it for events: 1 is reading."""
+
+        def unregister(self, fileobj: Any, /) -> object:
+            """Watch it no more."""
+
+
+_READABLE = 1  # selectors.EVENT_READ
 _ROUNDS = 8
 _PACKETS_AT_ONCE = 64
 _TURNS_AT_ONCE = 64
@@ -41,14 +52,14 @@ class VsockDevice:
 
     def __init__(
         self,
-        selector: selectors.BaseSelector,
-        listener: socket.socket,
+        selector: Watcher,
+        listener: _socket.socket,
         *,
         guest_cid: int,
         on_failure: Callable[[str], None],
     ) -> None:
         self._selector = selector
-        self._listener: socket.socket | None = listener
+        self._listener: _socket.socket | None = listener
         self._guest_cid = guest_cid
         self._on_failure = on_failure
         self._closed = False
@@ -61,9 +72,9 @@ class VsockDevice:
         self._watch(self._again, self._begin_again)
         listener.setblocking(False)
         self._watch(listener.fileno(), self._accept)
-        selector.register(self._epoll, selectors.EVENT_READ, self._run)
+        selector.register(self._epoll, _READABLE, self._run)
 
-    def listen(self, port: int, handler: Callable[[int], socket.socket | None]) -> None:
+    def listen(self, port: int, handler: Callable[[int], _socket.socket | None]) -> None:
         """Answer the guest's connections to host port `port`.
 
         `handler` gets the guest's port and gives the socket to pump to and from, which is the
@@ -74,7 +85,7 @@ class VsockDevice:
     def connect(
         self,
         port: int,
-        sock: socket.socket,
+        sock: _socket.socket,
         *,
         on_open: Callable[[bool], None],
         ready: bytes = b"",
@@ -133,9 +144,10 @@ class VsockDevice:
         if listener is None:
             return
         try:
-            connection, _ = listener.accept()
+            descriptor, _ = listener._accept()  # type: ignore[attr-defined]
         except BlockingIOError:
             return
+        connection = _socket.socket(fileno=descriptor)
         self._handlers.pop(listener.fileno())
         self._epoll.unregister(listener)
         listener.close()

@@ -15,10 +15,9 @@ checked, and nothing is done to a descriptor that could block:
 
 from __future__ import annotations
 
-import array
+import _socket
 import os
 import select
-import socket
 import stat
 import struct
 
@@ -51,7 +50,7 @@ class _Ring:
         self.base = 0
         self.addresses: tuple[int, int, int] | None = None
         self.kick = -1
-        self.call: socket.socket | None = None
+        self.call: _socket.socket | None = None
         self.enabled = False
         self.queue: Virtqueue | None = None
 
@@ -65,7 +64,7 @@ class VhostUser:
 
     def __init__(
         self,
-        connection: socket.socket,
+        connection: _socket.socket,
         epoll: select.epoll,
         handlers: dict[int, Callable[[int], None]],
         *,
@@ -97,7 +96,7 @@ class VhostUser:
         call = self._rings[index].call
         if call is not None:
             try:
-                call.send(_CALL, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+                call.send(_CALL, _socket.MSG_DONTWAIT | _socket.MSG_NOSIGNAL)
             except OSError:
                 # Full: it has unread ones. Closed: it does not want any.
                 return
@@ -146,21 +145,19 @@ class VhostUser:
         self._connection.close()
 
     def _receive(self, size: int) -> bytes | None:
-        space = socket.CMSG_SPACE(MOST_REGIONS * 4)
+        space = _socket.CMSG_SPACE(MOST_REGIONS * 4)
         try:
             data, ancillary, flags, _ = self._connection.recvmsg(
-                size, space, socket.MSG_CMSG_CLOEXEC
+                size, space, _socket.MSG_CMSG_CLOEXEC
             )
         except BlockingIOError:
             return None
         except OSError:
             return b""
         for level, kind, content in ancillary:
-            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-                numbers = array.array("i")
-                numbers.frombytes(content[: len(content) - len(content) % numbers.itemsize])
-                self._descriptors += numbers
-        if flags & socket.MSG_CTRUNC or len(self._descriptors) > MOST_REGIONS:
+            if level == _socket.SOL_SOCKET and kind == _socket.SCM_RIGHTS:
+                self._descriptors += struct.unpack_from(f"{len(content) // 4}i", content)
+        if flags & _socket.MSG_CTRUNC or len(self._descriptors) > MOST_REGIONS:
             self._drop_descriptors()
             raise GuestError("message with too many descriptors")
         return data
@@ -191,7 +188,7 @@ class VhostUser:
             + payload
         )
         try:
-            sent = self._connection.send(message, socket.MSG_NOSIGNAL)
+            sent = self._connection.send(message, _socket.MSG_NOSIGNAL)
         except OSError as error:
             raise GuestError(f"reply to message {request} cannot be sent: {error}") from error
         if sent != len(message):
@@ -294,12 +291,12 @@ class VhostUser:
         if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
             raise GuestError("call descriptor is not a socket")
         try:
-            call = socket.socket(fileno=descriptor)
+            call = _socket.socket(fileno=descriptor)
         except OSError as error:
             raise GuestError(f"call descriptor cannot be used: {error}") from error
         self._descriptors.clear()
         self._set_call(ring, call)
-        if call.family != socket.AF_UNIX or call.type != socket.SOCK_STREAM:
+        if call.family != _socket.AF_UNIX or call.type != _socket.SOCK_STREAM:
             raise GuestError("call descriptor is not a Unix stream socket")
 
     def _set_vring_err(self, payload: bytes) -> None:
@@ -363,7 +360,7 @@ class VhostUser:
             self._handlers[descriptor] = self._kicked
             ring.kick = descriptor
 
-    def _set_call(self, ring: _Ring, call: socket.socket | None) -> None:
+    def _set_call(self, ring: _Ring, call: _socket.socket | None) -> None:
         if ring.call is not None:
             ring.call.close()
         ring.call = call

@@ -18,13 +18,15 @@ CONNECT closes the connection, as Firecracker does (docs/vsock.md there).
 
 from __future__ import annotations
 
-import selectors
-import socket
+import _socket
+
+from pyro_mcp.machines.monitor.polling import EVENT_READ
 
 TYPE_CHECKING = False  # typing costs more than the rest of this module
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pyro_mcp.machines.monitor.polling import Selector
     from pyro_mcp.vsock.device import VsockDevice
 
     Publish = Callable[[list[bytes]], bytes]
@@ -40,8 +42,8 @@ class Clients:
 
     def __init__(
         self,
-        selector: selectors.BaseSelector,
-        listener: socket.socket,
+        selector: Selector,
+        listener: _socket.socket,
         device: VsockDevice,
         *,
         on_stop: Callable[[], None],
@@ -56,11 +58,11 @@ class Clients:
         self._publish = publish
         self._unpublish = unpublish
         self._uplink = uplink
-        self._greeting: dict[socket.socket, bytearray] = {}
-        self._waiting: list[tuple[int, socket.socket]] = []
+        self._greeting: dict[_socket.socket, bytearray] = {}
+        self._waiting: list[tuple[int, _socket.socket]] = []
         self._ready = False
         listener.setblocking(False)
-        selector.register(listener, selectors.EVENT_READ, self._accept)
+        selector.register(listener, EVENT_READ, self._accept)
 
     def guest_is_ready(self) -> None:
         """The agent listens: connect everyone who waited."""
@@ -83,23 +85,22 @@ class Clients:
 
     def _accept(self, _mask: int) -> None:
         try:
-            client, _ = self._listener.accept()
+            descriptor, _ = self._listener._accept()  # type: ignore[attr-defined]
         except OSError:  # it went away again, or we are out of descriptors: it sees a closed socket
             return
+        client = _socket.socket(fileno=descriptor)
         if len(self._greeting) + len(self._waiting) >= _MOST_WAITING:
             client.close()
             return
         client.setblocking(False)
         self._greeting[client] = bytearray()
-        self._selector.register(
-            client, selectors.EVENT_READ, lambda _mask, client=client: self._greet(client)
-        )
+        self._selector.register(client, EVENT_READ, lambda _mask: self._greet(client))
 
-    def _greet(self, client: socket.socket) -> None:
+    def _greet(self, client: _socket.socket) -> None:
         line = self._greeting[client]
         try:
             # One byte past the line belongs to the guest: never take more than the line.
-            data = client.recv(_READ_AT_ONCE, socket.MSG_PEEK)
+            data = client.recv(_READ_AT_ONCE, _socket.MSG_PEEK)
         except BlockingIOError:
             return
         except OSError:
@@ -115,7 +116,7 @@ class Clients:
             del self._greeting[client]
             self._obey(bytes(line), client)
 
-    def _obey(self, line: bytes, client: socket.socket) -> None:
+    def _obey(self, line: bytes, client: _socket.socket) -> None:
         verb, _, rest = line.strip().partition(b" ")
         if verb == b"CONNECT" and rest.isdigit() and int(rest) < 2**32:
             if self._ready:
@@ -139,7 +140,7 @@ class Clients:
         else:
             client.close()
 
-    def _connect(self, port: int, client: socket.socket) -> None:
+    def _connect(self, port: int, client: _socket.socket) -> None:
         def opened(ok: bool) -> None:
             # The buffer of a fresh socket always has room for one line.
             if ok:
@@ -147,7 +148,7 @@ class Clients:
 
         self._device.connect(port, client, on_open=opened)
 
-    def _drop(self, client: socket.socket) -> None:
+    def _drop(self, client: _socket.socket) -> None:
         self._selector.unregister(client)
         del self._greeting[client]
         client.close()

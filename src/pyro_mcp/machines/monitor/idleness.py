@@ -7,7 +7,6 @@ activity, and whoever uses the machine holds a shared lock on it meanwhile.
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 import time
@@ -33,8 +32,10 @@ class Idleness:
 
     def begin_again(self) -> None:
         """Count from now: it is used in a way that the file does not show."""
-        with contextlib.suppress(FileNotFoundError):
+        try:
             os.utime(self._path)
+        except FileNotFoundError:
+            return
 
     def _left(self) -> float:
         try:
@@ -51,12 +52,14 @@ class Idleness:
         return last + seconds - time.time() if seconds else _LOOK_SECONDS
 
     def _in_use(self) -> bool:
-        with contextlib.suppress(FileNotFoundError):
+        try:
             descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
-            finally:
-                os.close(descriptor)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
         return False

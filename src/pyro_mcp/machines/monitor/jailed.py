@@ -38,7 +38,7 @@ class Jailed:
     ) -> None:
         self.console = console
         self.vsock = vsock
-        """Bound and listening; who takes it over detaches its descriptor."""
+        """Bound and listening; closed by who takes it over."""
         self.uplink = uplink
         """The machine's way out, if it has one."""
         self._wire = wire

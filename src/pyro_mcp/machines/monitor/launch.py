@@ -70,12 +70,12 @@ def _become(
     """Turn this forked child into the jail; never returns."""
     try:
         # Here and not above: the monitor needs them only once its jail is on its way.
+        import _signal  # type: ignore[import-not-found]  # `signal` makes enums, at 3 ms
         import resource
-        import signal
 
-        for number in (signal.SIGPIPE, signal.SIGINT):  # Python's own; a start resets no others
-            signal.signal(number, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        for number in (_signal.SIGPIPE, _signal.SIGINT):  # Python's own; a start resets no others
+            _signal.signal(number, _signal.SIG_DFL)
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
         null = os.open("/dev/null", os.O_RDWR)
         os.dup2(null, 0)
         os.dup2(console, 1)

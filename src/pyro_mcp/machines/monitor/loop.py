@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
+import _signal  # type: ignore[import-not-found]  # `signal` makes enums of its numbers
+import _socket
 import os
-import selectors
-import signal
-import socket
+import select
 import time
 
 from pyro_mcp import protocol
@@ -14,6 +13,7 @@ from pyro_mcp.machines.monitor.clients import Clients
 from pyro_mcp.machines.monitor.idleness import Idleness
 from pyro_mcp.machines.monitor.jailed import Jailed, listen
 from pyro_mcp.machines.monitor.placement import Placement
+from pyro_mcp.machines.monitor.polling import EVENT_READ, Owned, Selector
 from pyro_mcp.machines.monitor.readiness import Readiness
 from pyro_mcp.vsock.device import VsockDevice
 
@@ -44,8 +44,8 @@ class Monitor:
         self._launch = launch
         self._jailed = jailed
         self._status = status
-        self._selector = selectors.DefaultSelector()
-        self._owned = contextlib.ExitStack()
+        self._selector = Selector()
+        self._owned = Owned()
         self._clients: Clients | None = None
         self._ready = False
         self._ending: str | None = None
@@ -87,16 +87,16 @@ class Monitor:
     def _watch_jail(self) -> None:
         console = self._jailed.console
         self._selector.register(
-            console.reader, selectors.EVENT_READ, lambda _mask: self._console_has_data(console)
+            console.reader, EVENT_READ, lambda _mask: self._console_has_data(console)
         )
         jail = os.pidfd_open(self._jailed.pid)
         self._owned.callback(os.close, jail)
-        self._selector.register(jail, selectors.EVENT_READ, lambda _mask: self._jailed.reap())
+        self._selector.register(jail, EVENT_READ, lambda _mask: self._jailed.reap())
 
     def _offer(self) -> None:
         device = VsockDevice(
             self._selector,
-            socket.socket(fileno=self._jailed.vsock.detach()),
+            self._jailed.vsock,
             guest_cid=_GUEST_CID,
             on_failure=self._channel_failed,
         )
@@ -105,7 +105,7 @@ class Monitor:
         device.listen(protocol.READY_PORT, self._agent_reports)
         self._clients = Clients(
             self._selector,
-            socket.socket(fileno=listen(API_SOCKET).detach()),
+            listen(API_SOCKET),
             device,
             on_stop=lambda: self.end("stop"),
             publish=self._publish,
@@ -182,7 +182,7 @@ class Monitor:
         self._expires = min(self._expires, time.monotonic() + HALT_SECONDS)
         if self._device is None:
             return
-        ours, guests = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        ours, guests = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
         ours.sendall(protocol.preamble() + protocol.json_frame(protocol.REQUEST, {"op": "halt"}))
         self._owned.callback(ours.close)
         self._device.connect(protocol.AGENT_PORT, guests, on_open=lambda _opened: None)
@@ -191,10 +191,10 @@ class Monitor:
         reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._owned.callback(os.close, reader)
         self._owned.callback(os.close, writer)
-        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, lambda *_: None)
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        _signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        for number in (_signal.SIGTERM, _signal.SIGINT, _signal.SIGHUP):
+            _signal.signal(number, lambda *_: None)
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
 
         def told(_mask: int) -> None:
             os.read(reader, 64)
@@ -205,7 +205,7 @@ class Monitor:
             else:
                 self.end(SIGNAL)
 
-        self._selector.register(reader, selectors.EVENT_READ, told)
+        self._selector.register(reader, EVENT_READ, told)
 
     def _watch_owner(self) -> None:
         owner = self._launch["owner_pid"]
@@ -215,7 +215,7 @@ class Monitor:
             self.end(OWNER_GONE)
             return
         self._owned.callback(os.close, descriptor)
-        self._selector.register(descriptor, selectors.EVENT_READ, self._owner_is_gone)
+        self._selector.register(descriptor, EVENT_READ, self._owner_is_gone)
         self._owner = descriptor
         if os.getppid() != owner and not self._launch["kept"]:
             self.end(OWNER_GONE)
@@ -229,7 +229,7 @@ class Monitor:
         if owner >= 0:
             self._selector.unregister(owner)
 
-    def _agent_reports(self, _port: int) -> socket.socket | None:
+    def _agent_reports(self, _port: int) -> _socket.socket | None:
         if self._ready or self._clients is None:
             return None
         readiness = Readiness(self._selector, self._agent_is_ready, self.end)
@@ -257,8 +257,8 @@ class Monitor:
         if pidfd < 0:
             return True
         try:
-            with selectors.DefaultSelector() as waiter:
-                waiter.register(pidfd, selectors.EVENT_READ)
-                return bool(waiter.select(0.2))
+            waiter = select.poll()
+            waiter.register(pidfd, select.POLLIN)
+            return bool(waiter.poll(200))
         finally:
             os.close(pidfd)

@@ -9,14 +9,13 @@ processes were ready to run and did not (/proc/PID/schedstat), and how idle each
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 import time
 
 TYPE_CHECKING = False  # typing costs more than the rest of this module
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from types import TracebackType
 
 NOTE = "cpu"
 _MOVES = "../../.cpus"
@@ -68,7 +67,13 @@ class Placement:
             self._move(best, seconds)
 
     def _move(self, cpu: int, seconds: float) -> None:
-        with contextlib.suppress(OSError), _turn() as moves:
+        try:
+            self._move_in_turn(cpu, seconds)
+        except OSError:
+            return  # another machine is being placed
+
+    def _move_in_turn(self, cpu: int, seconds: float) -> None:
+        with _Turn() as moves:
             # What was seen holds no longer if another machine has just gone there.
             if time.time() - os.fstat(moves).st_mtime < seconds:
                 return
@@ -76,8 +81,10 @@ class Placement:
             # The kernel process may start others meanwhile, on the CPU where it then is.
             while fresh := set(_tree(self._jail)) - moved:
                 for pid in fresh:
-                    with contextlib.suppress(ProcessLookupError):
+                    try:  # noqa: SIM105 - contextlib is not loaded here
                         os.sched_setaffinity(pid, {cpu})
+                    except ProcessLookupError:
+                        pass
                 moved |= fresh
             self.cpu = cpu
             with open(NOTE, "w", encoding="ascii") as note:  # noqa: PTH123
@@ -114,25 +121,37 @@ class _Seen:
         self.idle = idle
 
 
-@contextlib.contextmanager
-def _turn() -> Iterator[int]:
+class _Turn:
     """One machine is placed at a time; BlockingIOError while another is."""
-    descriptor = os.open(_MOVES, os.O_RDWR | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield descriptor
-    finally:
-        os.close(descriptor)
+
+    def __enter__(self) -> int:
+        self._descriptor = os.open(_MOVES, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BaseException:
+            os.close(self._descriptor)
+            raise
+        return self._descriptor
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        os.close(self._descriptor)
 
 
 def _tree(root: int) -> list[int]:
     """A process and all below it that run now."""
     found = [root]
     for pid in found:
-        with contextlib.suppress(OSError):
+        try:
             for thread in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208
                 with open(f"/proc/{pid}/task/{thread}/children", encoding="ascii") as source:  # noqa: PTH123
                     found += [int(child) for child in source.read().split()]
+        except OSError:
+            continue  # it has ended
     return found
 
 

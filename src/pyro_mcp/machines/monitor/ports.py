@@ -10,13 +10,14 @@ whose answer, or whose end in any other way, closes it. Nothing that a guest doe
 from __future__ import annotations
 
 import contextlib
-import selectors
 import socket
 
 from pyro_mcp import protocol
+from pyro_mcp.machines.monitor.polling import EVENT_READ
 
 TYPE_CHECKING = False  # typing costs more than the rest of this module
 if TYPE_CHECKING:
+    from pyro_mcp.machines.monitor.polling import Selector
     from pyro_mcp.vsock.device import VsockDevice
 
 HOST = "127.0.0.1"
@@ -31,7 +32,7 @@ _DESCRIPTORS = 4 * MOST_FORWARDED
 class Ports:
     """All published ports of one machine."""
 
-    def __init__(self, selector: selectors.BaseSelector, device: VsockDevice) -> None:
+    def __init__(self, selector: Selector, device: VsockDevice) -> None:
         self._selector = selector
         self._device = device
         self._publications: set[_Publication] = set()
@@ -102,7 +103,7 @@ class Ports:
         self._device.connect(protocol.AGENT_PORT, guests, on_open=_nothing)
         return ours
 
-    def selector(self) -> selectors.BaseSelector:
+    def selector(self) -> Selector:
         """The monitor's."""
         return self._selector
 
@@ -133,14 +134,14 @@ class _Publication:
         listener.listen(_BACKLOG)
         self.host_ports.append(listener.getsockname()[1])
         self._ports.selector().register(
-            listener, selectors.EVENT_READ, lambda _mask: self._accept(listener, guest_port)
+            listener, EVENT_READ, lambda _mask: self._accept(listener, guest_port)
         )
 
     def watch(self) -> None:
         """Have the agent say when the service has ended."""
         self._agent = agent = self._ports.connect_agent()
         agent.send(protocol.preamble() + protocol.json_frame(protocol.REQUEST, self._request))
-        self._ports.selector().register(agent, selectors.EVENT_READ, self._agent_speaks)
+        self._ports.selector().register(agent, EVENT_READ, self._agent_speaks)
 
     def close(self) -> None:
         """Listen no more; connections there are go on to their own end. May be called twice."""
@@ -152,7 +153,7 @@ class _Publication:
             agent.close()
         listeners, self._listeners = self._listeners, []
         for listener in listeners:
-            if listener in selector.get_map():
+            if selector.watches(listener):
                 selector.unregister(listener)
             listener.close()
 

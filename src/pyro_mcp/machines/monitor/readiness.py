@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import selectors
-import socket
+import _socket
 
 from pyro_mcp import protocol
+from pyro_mcp.machines.monitor.polling import EVENT_READ
 
 TYPE_CHECKING = False  # typing costs more than the rest of this module
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from pyro_mcp.machines.monitor.polling import Selector
 
 
 class Readiness:
@@ -17,7 +19,7 @@ class Readiness:
 
     def __init__(
         self,
-        selector: selectors.BaseSelector,
+        selector: Selector,
         on_ready: Callable[[dict[str, object]], None],
         on_failure: Callable[[str], None],
     ) -> None:
@@ -25,9 +27,9 @@ class Readiness:
         self._on_ready = on_ready
         self._on_failure = on_failure
         self._decoder = protocol.Decoder(protocol.FROM_GUEST)
-        self._ours, self.guest_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._ours, self.guest_end = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
         self._ours.setblocking(False)
-        selector.register(self._ours, selectors.EVENT_READ, self._read)
+        selector.register(self._ours, EVENT_READ, self._read)
 
     def _read(self, _mask: int) -> None:
         try:

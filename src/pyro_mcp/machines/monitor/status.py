@@ -1,17 +1,19 @@
-"""What the monitor tells the process that started it: JSON lines on a pipe.
+"""What the monitor tells the process that started it: values on a pipe.
 
     {"event": "ready", "report": {...}}            the agent answers
     {"event": "failed", "reason", "console"}       it never did; the machine is gone
     {"event": "ended", "reason", "console"}        the machine is gone
 
-The reader may be gone; nothing here waits for it.
+Each is its length, four bytes with the lowest first, and as many of `marshal`, which is fine
+between two processes of one interpreter. The reader may be gone; nothing here waits for it.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
+import marshal
 import os
+
+LENGTH_BYTES = 4
 
 NO_NETWORK = "network: "
 """How the reason begins when the host gives no network."""
@@ -37,5 +39,8 @@ class Status:
         self._send({"event": "ended", "reason": reason, "console": console})
 
     def _send(self, event: dict[str, object]) -> None:
-        with contextlib.suppress(BrokenPipeError, BlockingIOError):
-            os.write(self._descriptor, json.dumps(event).encode() + b"\n")
+        content = marshal.dumps(event)
+        try:
+            os.write(self._descriptor, len(content).to_bytes(LENGTH_BYTES, "little") + content)
+        except (BrokenPipeError, BlockingIOError):
+            return
