@@ -7,7 +7,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import platformdirs
@@ -45,6 +45,16 @@ class Ground:
     def rounds(self, usual: int, quick: int) -> int:
         """How many rounds to take."""
         return quick if self.quick else usual
+
+    @contextmanager
+    def kernel(self, kernel: str) -> Iterator[None]:
+        """Machines that are made in this block have that kernel, whatever PYRO_KERNEL says."""
+        manager = self.pyro.manager
+        settings, manager.settings = manager.settings, replace(manager.settings, kernel=kernel)
+        try:
+            yield
+        finally:
+            manager.settings = settings
 
     def images(self, environment: str) -> Images:
         """The images of a machine; built when they are missing."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from benchmarks.processes import adopt_orphans, descendants
 from benchmarks.rounds import NotMeasuredError, Subject, alternate, last_cpu, run
 from benchmarks.table import Matrix, Table
 from pyro_mcp.config import DEBIAN_KERNEL, OWN_KERNEL
+from pyro_mcp.guest.rest import AFTER_SECONDS
 from pyro_mcp.machines.choose import choose_engine
 from pyro_mcp.machines.machine import Machine
 from pyro_mcp.machines.spec import Images, MachineSpec
@@ -30,6 +30,7 @@ _OWN, _DEBIAN, _NATIVE = "own kernel", "Debian's kernel", "native, 1 CPU"
 _GOALS = "goals: getpid ≤ 10, fork+exec ≤ 3500, first touch in order ≤ 6 where native is 2"
 _MEM_MIB = 512
 _LIFE_SECONDS = 3600
+_REST_SECONDS = AFTER_SECONDS + 10
 
 
 def measure(ground: Ground) -> list[Table | Matrix]:
@@ -84,6 +85,14 @@ def measure(ground: Ground) -> list[Table | Matrix]:
         rounds=ground.rounds(5, 1),
         warm_up=0,
     )
+    rest = alternate(
+        [
+            Subject(_OWN, partial(_memory, ground, own, at_rest=True), goal="≤ 24 MiB"),
+            Subject(_DEBIAN, partial(_memory, ground, debian, at_rest=True)),
+        ],
+        rounds=ground.rounds(5, 1),
+        warm_up=0,
+    )
     return [
         Table(
             title="Kernels: sum of the steps below, one of each",
@@ -95,8 +104,12 @@ def measure(ground: Ground) -> list[Table | Matrix]:
             unit="s", rows=life, references=[_DEBIAN],
         ),
         Table(
-            title=f"The kernel's processes of an idle machine of {_MEM_MIB} MiB",
+            title=f"The kernel's processes of a machine of {_MEM_MIB} MiB, after one command",
             unit="MiB", rows=memory, references=[_DEBIAN], digits=1,
+        ),
+        Table(
+            title=f"The same after {_REST_SECONDS:.0f} s in which nothing was asked for",
+            unit="MiB", rows=rest, references=[_DEBIAN], digits=1,
         ),
     ]  # fmt: skip
 
@@ -109,12 +122,8 @@ def _compile() -> bytes:
 
 
 def _images(ground: Ground, kernel: str) -> Images:
-    manager = ground.pyro.manager
-    settings, manager.settings = manager.settings, replace(manager.settings, kernel=kernel)
-    try:
+    with ground.kernel(kernel):
         return ground.images(_ENVIRONMENT)
-    finally:
-        manager.settings = settings
 
 
 def _machine(ground: Ground, images: Images) -> Machine:
@@ -139,10 +148,12 @@ def _life(ground: Ground, images: Images) -> float:
         return time.perf_counter() - started
 
 
-def _memory(ground: Ground, images: Images) -> float:
+def _memory(ground: Ground, images: Images, *, at_rest: bool = False) -> float:
     with _machine(ground, images) as machine:
         machine.start(life_seconds=_LIFE_SECONDS)
         machine.execute("true", timeout_seconds=60)
+        if at_rest:
+            time.sleep(_REST_SECONDS)
         return settled(_of_kernels)
 
 
