@@ -131,7 +131,7 @@ class WorkspaceMethods:
         network policy is in force at once, and resets connections that it does not allow.
 
         Raises:
-            RuntimeError: The workspace runs without a network interface and would need one.
+            RuntimeError: This host gives it no network, or its gateway has ended.
         """
         from pyro_mcp.workspaces import lifecycle
 
