@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
 import signal
 import tempfile
@@ -98,6 +100,31 @@ def state_dir(
         raise LeftBehindError(left) from None
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _turns() -> Iterator[int | None]:
+    # Of several processes that run tests (pytest-xdist), one may want the host for itself.
+    if "PYTEST_XDIST_TESTRUNUID" not in os.environ:
+        yield None
+        return
+    name = f"pyro-tests-{os.environ['PYTEST_XDIST_TESTRUNUID']}.lock"
+    place = Path(tempfile.gettempdir(), name)
+    with place.open("w") as file:
+        yield file.fileno()
+    place.unlink(missing_ok=True)
+
+
+@pytest.fixture(autouse=True)
+def _own_turn(request: pytest.FixtureRequest, _turns: int | None) -> Iterator[None]:
+    """A test marked `alone` waits until no other runs, and the others for it."""
+    if _turns is None:
+        yield
+        return
+    alone = request.node.get_closest_marker("alone") is not None
+    fcntl.flock(_turns, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+    yield
+    fcntl.flock(_turns, fcntl.LOCK_UN)
 
 
 @pytest.fixture

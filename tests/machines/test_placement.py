@@ -51,6 +51,7 @@ def test_every_process_of_a_machine_is_on_one_cpu(machine_factory: MachineFactor
     assert _cpus(machine) == {_noted(machine)}
 
 
+@pytest.mark.alone
 def test_a_machine_leaves_a_crowded_cpu_for_an_idle_one(
     machine_factory: MachineFactory, crowd: list[subprocess.Popen[bytes]]
 ) -> None:

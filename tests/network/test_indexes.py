@@ -17,6 +17,7 @@ from pyro_mcp.network import inherit, policy
 from tests.network.conftest import MakeGuest
 from tests.support.indexes import SAYS, TINY, debian_archive, npm_registry
 from tests.support.internet import INDEX_PORT, OTHER_PRIVATE, PRIVATE, World
+from tests.support.needs import CHECKOUT
 
 _INDEX = f"http://{PRIVATE}:{INDEX_PORT}/"
 _PACKAGE = "six"
@@ -68,14 +69,14 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 @pytest.fixture
 def npm() -> bytes:
-    """This host's node and npm, as an archive."""
-    node, program = (shutil.which(name) for name in ("node", "npm"))
-    if node is None or program is None:
-        pytest.skip("this host has no npm (package npm)")
+    """Node and npm that need nothing else of a guest, as an archive: unlike Debian's."""
+    installed = CHECKOUT / ".npm/node_modules"
+    if not (installed / "npm").is_dir():
+        pytest.fail("no .npm with npm in it; 'scripts/dev test' makes it", pytrace=False)
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as archive:
-        archive.add(Path(node).resolve(), "node")
-        archive.add(Path(program).resolve().parents[1], "npm")
+        archive.add(installed / "node/bin/node", "node")
+        archive.add(installed / "npm", "npm")
     return packed.getvalue()
 
 

@@ -124,7 +124,7 @@ class _Connection:
         if not keys:
             return False  # the terminal is gone
         if self._detach and self._detach in keys:
-            before = keys[: keys.index(self._detach)]
+            before = self._typed + keys[: keys.index(self._detach)]
             while before and (taken := self._attachment.send(before)):
                 before = before[taken:]
             return False

@@ -184,6 +184,10 @@ class ShellStream:
         """The shell, once it has ended and all its output was received."""
         self.dropped_bytes = 0
         """Output that was lost because it was not received in time."""
+        self._frame = b""
+        """What is left of a frame of keys, of which the beginning has gone."""
+        self._typing = 0
+        """How many keys are in that frame."""
         self._home = home
         self._shell_id = shell_id
         self._client: socket.socket = channel.connect(home)
@@ -221,23 +225,24 @@ class ShellStream:
         return b"".join(pieces)
 
     def send(self, data: bytes) -> int:
-        """Type as much of `data` as can be taken now, and say how much that was."""
+        """Type as much of `data` as can be taken now, and say how much that was.
+
+        What was not taken is to be given again before anything else: part of it may be on its way.
+        """
         if not data:
             return 0
-        data = data[: protocol.DATA_CHUNK]
-        frame = protocol.frame(protocol.STDIN, data)
+        frame, typing = self._frame, self._typing
+        if not frame:
+            data = data[: protocol.DATA_CHUNK]
+            frame, typing = protocol.frame(protocol.STDIN, data), len(data)
         try:
             sent = self._client.send(frame)
         except BlockingIOError:
             return 0
         except OSError as error:
             raise GuestLostError("the connection broke") from error
-        if sent < len(frame):
-            # A frame cannot be taken back: the rest of it has to go, and soon does.
-            self._client.setblocking(True)
-            self._client.sendall(frame[sent:])
-            self._client.setblocking(False)
-        return len(data)
+        self._frame, self._typing = frame[sent:], typing
+        return 0 if self._frame else typing
 
     def close(self) -> None:
         """Let go; the shell goes on. May be called twice."""

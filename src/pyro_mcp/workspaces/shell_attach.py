@@ -113,6 +113,8 @@ class ShellAttachment:
     def send(self, data: bytes) -> int:
         """Type as much of `data` as can be taken now, and say how much that was.
 
+        What was not taken is to be given again before anything else.
+
         Raises as `receive`.
         """
         with self._machine_that_may_end():
