@@ -103,16 +103,14 @@ def state_dir(
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _turns() -> Iterator[int | None]:
+def _turns(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int | None]:
     # Of several processes that run tests (pytest-xdist), one may want the host for itself.
-    if "PYTEST_XDIST_TESTRUNUID" not in os.environ:
+    if "PYTEST_XDIST_WORKER" not in os.environ:
         yield None
         return
-    name = f"pyro-tests-{os.environ['PYTEST_XDIST_TESTRUNUID']}.lock"
-    place = Path(tempfile.gettempdir(), name)
-    with place.open("w") as file:
+    shared_by_all = tmp_path_factory.getbasetemp().parent
+    with (shared_by_all / "turns.lock").open("w") as file:
         yield file.fileno()
-    place.unlink(missing_ok=True)
 
 
 @pytest.fixture(autouse=True)
