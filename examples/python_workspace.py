@@ -13,14 +13,14 @@ FIX = """\
 +++ b/double.py
 @@ -1,2 +1,2 @@
  def double(number):
--    return number + 2
+-    return number ** 2
 +    return number * 2
 """
 
 with tempfile.TemporaryDirectory() as folder, Pyro() as pyro:
     project = Path(folder, "project")
     project.mkdir()
-    (project / "double.py").write_text("def double(number):\n    return number + 2\n")
+    (project / "double.py").write_text("def double(number):\n    return number ** 2\n")
     (project / "check.py").write_text("from double import double\nassert double(5) == 10\n")
 
     workspace_id = pyro.create_workspace(

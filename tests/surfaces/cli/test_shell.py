@@ -235,7 +235,9 @@ def test_a_killed_one_leaves_the_shell_to_the_next(kept: Pyro, workspace_id: str
         person.wait_for(b"to both")
         other.wait_for(b"to both")
         kept.close_shell(workspace_id, shell_id)
-        assert person.status() == other.status() == 129
+        # Bash may see that its terminal has ended before the signal that says so.
+        assert person.status() == other.status()
+        assert person.status() in (0, 129)
 
 
 def test_a_full_screen_program_is_drawn_for_one_who_comes_later(
