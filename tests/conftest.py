@@ -22,6 +22,7 @@ from tests.support.waiting import NeverTrueError, until
 
 # What runs guests is imported by the fixtures that do: most tests are about one part of it.
 if TYPE_CHECKING:
+    from pyro_mcp import Pyro
     from pyro_mcp.engines.base import Engine
     from pyro_mcp.machines.machine import Machine
     from pyro_mcp.machines.spec import Images
@@ -145,6 +146,17 @@ def images() -> Images:
     from pyro_mcp.sdk.manager import VmManager
 
     return VmManager()._images("debian:12", lambda _phase, _fraction: None)
+
+
+@pytest.fixture
+def pyro(images: object, state_dir: Path) -> Iterator[Pyro]:
+    """pyro for this test, whatever process makes workspaces; all are deleted afterwards."""
+    from pyro_mcp import Pyro
+
+    with Pyro() as pyro:
+        yield pyro
+        for one in pyro.list_workspaces()["workspaces"]:
+            pyro.delete_workspace(one["workspace_id"])
 
 
 class MachineFactory(Protocol):

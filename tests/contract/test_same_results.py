@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -50,15 +49,6 @@ _STOPPED = (
     Same("read_workspace_disk", {"path": "/etc/hostname"}, ("disk", "read", "ID", "/etc/hostname"),
          "workspace_disk_read"),
 )  # fmt: skip
-
-
-@pytest.fixture
-def pyro(images: object) -> Iterator[Pyro]:
-    """All workspaces of it are gone afterwards."""
-    with Pyro() as pyro:
-        yield pyro
-        for one in pyro.list_workspaces()["workspaces"]:
-            pyro.delete_workspace(one["workspace_id"])
 
 
 def _lasting(answer: Any) -> Any:

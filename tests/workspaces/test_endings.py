@@ -4,21 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
-
-import pytest
 
 from pyro_mcp import Pyro
 from tests.support import until
 from tests.support.processes import descendants
-
-
-@pytest.fixture
-def pyro(images: object, state_dir: object) -> Iterator[Pyro]:
-    with Pyro() as pyro:
-        yield pyro
-        for workspace in pyro.list_workspaces()["workspaces"]:
-            pyro.delete_workspace(workspace["workspace_id"])
 
 
 def test_a_host_that_shuts_down_loses_nothing_of_a_workspace(pyro: Pyro) -> None:

@@ -40,14 +40,6 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     shutil.rmtree(root)
 
 
-@pytest.fixture
-def pyro(images: object, state_dir: Path) -> Iterator[Pyro]:
-    with Pyro() as pyro:
-        yield pyro
-        for workspace in pyro.list_workspaces()["workspaces"]:
-            pyro.delete_workspace(workspace["workspace_id"])
-
-
 @pytest.mark.timeout(3600 if FULL else 300)
 def test_much_goes_in_is_saved_and_comes_out(pyro: Pyro, tree: Path, tmp_path: Path) -> None:
     large = digest(tree / "large")

@@ -7,7 +7,7 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +20,6 @@ from tests.support.sparse import holds
 
 TOKEN = "hush-hush-token"
 SHOW = "ls -n /run/pyro-secrets; stat -c %a /run/pyro-secrets; wc -c /run/pyro-secrets/*"
-
-
-@pytest.fixture
-def pyro(images: object) -> Iterator[Pyro]:
-    """pyro for workspaces of one test."""
-    with Pyro() as pyro:
-        yield pyro
-        for one in pyro.list_workspaces()["workspaces"]:
-            pyro.delete_workspace(one["workspace_id"])
 
 
 def make(pyro: Pyro, *secrets: dict[str, str]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -23,15 +22,6 @@ from pyro_mcp.errors import (
 from pyro_mcp.workspaces import recovery
 from tests.support import until
 from tests.support.processes import descendants
-
-
-@pytest.fixture
-def pyro(images: object, state_dir: object) -> Iterator[Pyro]:
-    """A client of this test's own state directory; what it made is removed afterwards."""
-    with Pyro() as pyro:
-        yield pyro
-        for workspace in pyro.list_workspaces()["workspaces"]:
-            pyro.delete_workspace(workspace["workspace_id"])
 
 
 @pytest.fixture

@@ -74,6 +74,7 @@ def boot(request: Boot, images: Images, engine: Engine, *, lock: int) -> Started
     tools = find_tools()
     if not request.inspect:
         _forget_header(request.data_disk)
+    network_later = request.network_later and request.network is None
     plan = engine.plan(
         GuestSpec(
             jail_root=images.jail_root,
@@ -86,7 +87,7 @@ def boot(request: Boot, images: Images, engine: Engine, *, lock: int) -> Started
             inspect=request.inspect,
             output_disk=request.output_disk,
             network=request.network is not None,
-            network_later=request.network_later and request.network is None,
+            network_later=network_later,
         )
     )
     vsock = (str(request.home / channel.VSOCK_SOCKET), plan.vsock_socket, True)
@@ -119,7 +120,7 @@ def boot(request: Boot, images: Images, engine: Engine, *, lock: int) -> Started
         "kept": request.kept,
         "life_seconds": request.life_seconds,
         "network": request.network,
-        "wire": request.network_later and request.network is None,
+        "wire": network_later,
         "idle_file": None if request.idle_file is None else str(request.idle_file),
     }
     monitor = MonitorProcess.start(launch, directory=request.home, lock=lock)

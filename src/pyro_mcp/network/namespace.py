@@ -27,6 +27,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pyro_mcp import protocol
+from pyro_mcp.host import namespaces
+from pyro_mcp.host.namespaces import CLONE_NEWNET, CLONE_NEWUSER
 from pyro_mcp.network import firewall, netlink
 from pyro_mcp.network.netlink import CREATE, EXCLUSIVE, NESTED, Netlink, attribute, number, text
 
@@ -35,7 +37,6 @@ WIRE, GATE, ENTRANCE = "wire0", "gate0", "entrance0"
 GATEWAY_MAC = bytes.fromhex("020000000001")
 _GATE_MAC = bytes.fromhex("020000000003")
 
-_CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 _NEW_LINK, _SET_LINK, _NEW_ADDRESS, _NEW_ROUTE, _NEW_NEIGHBOUR, _NEW_RULE = 16, 19, 20, 24, 28, 32
 _UP, _NO_ARP = 0x1, 0x80
 _NO_DETECTION = 0x02  # IFA_F_NODAD
@@ -148,21 +149,15 @@ def _build(
     steerings: tuple[str, ...],
 ) -> None:
     if wire is None:
-        _unshare(_CLONE_NEWUSER | _CLONE_NEWNET, what="a user namespace")
-        for name, content in (
-            ("setgroups", "deny"),
-            ("uid_map", f"0 {uid} 1"),
-            ("gid_map", f"0 {gid} 1"),
-        ):
-            with open(f"/proc/self/{name}", "w", encoding="ascii") as file:  # noqa: PTH123
-                file.write(content)
+        _unshare(CLONE_NEWUSER | CLONE_NEWNET, what="a user namespace")
+        namespaces.become_root_inside(uid, gid)
         guest = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
     else:
         _enter(wire)
         guest = wire
     outside = Netlink(netlink.ROUTE)
     wire_namespace = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    _unshare(_CLONE_NEWNET, what="a network namespace")
+    _unshare(CLONE_NEWNET, what="a network namespace")
     inside = Netlink(netlink.ROUTE)
     link = _pair(inside, LINK, GATEWAY_MAC, WIRE, protocol.GUEST_MAC, wire_namespace)
     entrance = _pair(inside, ENTRANCE, GATEWAY_MAC, GATE, _GATE_MAC, None)
@@ -211,12 +206,10 @@ def _steer(steerings: tuple[str, ...], port: int, *, ip6: bool) -> str:
 
 
 def _unshare(flags: int, *, what: str) -> None:
-    import ctypes  # os.unshare is younger than the oldest Python we run on
-
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.unshare(flags) != 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code), what)
+    try:
+        namespaces.unshare(flags)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, what) from None
 
 
 def _enter(wire: socket.socket) -> None:
@@ -226,7 +219,7 @@ def _enter(wire: socket.socket) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     network = fcntl.ioctl(wire, _NAMESPACE_OF_SOCKET)
     owner = fcntl.ioctl(network, _OWNER_OF_NAMESPACE)
-    for descriptor, kind in ((owner, _CLONE_NEWUSER), (network, _CLONE_NEWNET)):
+    for descriptor, kind in ((owner, CLONE_NEWUSER), (network, CLONE_NEWNET)):
         if libc.setns(descriptor, kind) != 0:
             code = ctypes.get_errno()
             raise OSError(code, os.strerror(code), "the guest's namespaces")

@@ -13,10 +13,6 @@ import fcntl
 import os
 import time
 
-TYPE_CHECKING = False  # typing costs more than the rest of this module
-if TYPE_CHECKING:
-    from types import TracebackType
-
 NOTE = "cpu"
 _MOVES = "../../.cpus"
 """Locked while machines are placed; its time is that of the last move."""
@@ -68,28 +64,33 @@ class Placement:
 
     def _move(self, cpu: int, seconds: float) -> None:
         try:
-            self._move_in_turn(cpu, seconds)
+            moves = os.open(_MOVES, os.O_RDWR | os.O_CLOEXEC)
+        except OSError:
+            return  # its directory is being removed
+        try:
+            fcntl.flock(moves, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # What was seen holds no longer if another machine has just gone there.
+            if time.time() - os.fstat(moves).st_mtime >= seconds:
+                self._move_all(cpu)
+                os.utime(moves)
         except OSError:
             return  # another machine is being placed
+        finally:
+            os.close(moves)
 
-    def _move_in_turn(self, cpu: int, seconds: float) -> None:
-        with _Turn() as moves:
-            # What was seen holds no longer if another machine has just gone there.
-            if time.time() - os.fstat(moves).st_mtime < seconds:
-                return
-            moved: set[int] = set()
-            # The kernel process may start others meanwhile, on the CPU where it then is.
-            while fresh := set(_tree(self._jail)) - moved:
-                for pid in fresh:
-                    try:  # noqa: SIM105 - contextlib is not loaded here
-                        os.sched_setaffinity(pid, {cpu})
-                    except ProcessLookupError:
-                        pass
-                moved |= fresh
-            self.cpu = cpu
-            with open(NOTE, "w", encoding="ascii") as note:  # noqa: PTH123
-                note.write(str(cpu))
-            os.utime(moves)
+    def _move_all(self, cpu: int) -> None:
+        moved: set[int] = set()
+        # The kernel process may start others meanwhile, on the CPU where it then is.
+        while fresh := set(_tree(self._jail)) - moved:
+            for pid in fresh:
+                try:  # noqa: SIM105 - contextlib is not loaded here
+                    os.sched_setaffinity(pid, {cpu})
+                except ProcessLookupError:
+                    pass
+            moved |= fresh
+        self.cpu = cpu
+        with open(NOTE, "w", encoding="ascii") as note:  # noqa: PTH123
+            note.write(str(cpu))
 
     def _read(self) -> _Seen:
         jail: dict[int, tuple[int, int]] | None = {}
@@ -119,27 +120,6 @@ class _Seen:
         self.when = when
         self.jail = jail
         self.idle = idle
-
-
-class _Turn:
-    """One machine is placed at a time; BlockingIOError while another is."""
-
-    def __enter__(self) -> int:
-        self._descriptor = os.open(_MOVES, os.O_RDWR | os.O_CLOEXEC)
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BaseException:
-            os.close(self._descriptor)
-            raise
-        return self._descriptor
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        os.close(self._descriptor)
 
 
 def _tree(root: int) -> list[int]:

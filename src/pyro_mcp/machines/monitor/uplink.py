@@ -43,14 +43,13 @@ class Uplink:
         if pid == 0:
             _become(launch, theirs, uid, wire)
         theirs.close()
-        # struct cmsghdr holds one descriptor of 4 bytes.
-        answer, ancillary, _, _ = ours.recvmsg(_LONGEST_ANSWER, _socket.CMSG_SPACE(4))
-        if answer != b"+" or not ancillary:
+        answer, given = receive_descriptor(ours, _LONGEST_ANSWER)
+        if answer != b"+" or given < 0:
             os.waitpid(pid, 0)
             ours.close()
             why = answer[1:].decode(errors="replace") or "the gateway ended without a word"
             raise NoNetworkError(why)
-        return cls(pid, ours, int.from_bytes(ancillary[0][2][:4], "little"))
+        return cls(pid, ours, given)
 
     def handed_on(self) -> None:
         """The jail has the wire now; ours goes, so that the guest's namespace ends with it."""
@@ -65,6 +64,13 @@ class Uplink:
             self.handed_on()
             self._channel.close()
             os.waitpid(pid, 0)
+
+
+def receive_descriptor(channel: _socket.socket, longest: int) -> tuple[bytes, int]:
+    """What comes, and the descriptor that comes with it; -1 if none does."""
+    # struct cmsghdr holds one descriptor of 4 bytes.
+    said, ancillary, _, _ = channel.recvmsg(longest, _socket.CMSG_SPACE(4))
+    return said, int.from_bytes(ancillary[0][2][:4], "little") if ancillary else -1
 
 
 def _become(launch: dict[str, Any], channel: _socket.socket, uid: int | None, wire: int) -> None:
