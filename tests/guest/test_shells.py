@@ -129,6 +129,34 @@ def test_a_host_that_goes_away_leaves_the_shell_and_no_descriptor(agent: HostAge
     assert agent.logged == []
 
 
+def test_what_was_all_typed_was_taken_even_if_the_shell_ended_of_it(agent: HostAgent) -> None:
+    opened(agent)
+    with agent.connect() as host:
+        host.ask(op="shell_write", shell_id=SHELL)
+        host.send(protocol.STDIN, b"exit 5\n")
+        until(lambda: ask(agent, op="shell_read", shell_id=SHELL, **READ)[2]["state"] == "stopped")
+        host.send(protocol.STDIN)
+        _, _, kind, answer = host.answer()
+
+    assert (kind, answer["taken"], answer["exit_code"]) == (protocol.REPLY, 7, 5)
+
+
+def test_what_is_typed_after_the_shell_has_ended_is_not_taken(agent: HostAgent) -> None:
+    opened(agent)
+    with agent.connect() as host:
+        host.ask(op="shell_write", shell_id=SHELL)
+        host.send(protocol.STDIN, b"exit 5\n")
+        until(lambda: ask(agent, op="shell_read", shell_id=SHELL, **READ)[2]["state"] == "stopped")
+        host.send(protocol.STDIN, b"ls\n")
+        _, _, kind, answer = host.answer()
+
+    assert (kind, answer["code"], answer["taken"]) == (
+        protocol.ERROR,
+        protocol.ERROR_INPUT_NOT_TAKEN,
+        7,
+    )
+
+
 def test_writers_have_their_turn_one_after_the_other(agent: HostAgent) -> None:
     opened(agent)
     wrote(agent, b"stty raw -echo; echo go''ing; head -c 200000 | tr -d '\\n' | uniq -c; exit\n")

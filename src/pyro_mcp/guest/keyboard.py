@@ -97,7 +97,11 @@ class Keyboard:
     def has_more(self, writer: Writer) -> None:
         """A writer has something to type, or came to its end."""
         if self._closed:
-            writer.end(_ended(writer.taken))
+            # Input that came to its end with nothing left was all typed before the shell ended.
+            if writer.queue:
+                writer.end(_ended(writer.taken))
+            elif writer.finished:
+                writer.end(None)
             return
         if writer not in self._writers:
             self._writers.append(writer)
@@ -113,13 +117,13 @@ class Keyboard:
             self.type()
 
     def close(self) -> None:
-        """The terminal is gone: whoever is typing is told. May be called twice."""
+        """The terminal is gone: whoever has more to type is told. May be called twice."""
         self._closed = True
         self.waiting = False
         self._loop.cancel(self._timer)
         writers, self._writers = self._writers, []
         for writer in writers:
-            writer.end(_ended(writer.taken))
+            self.has_more(writer)
 
     def type(self) -> None:
         """Type as much as there is room for."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import time
 from typing import TYPE_CHECKING, Any
 
 from pyro_mcp.errors import GuestUnreachableError
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from pyro_mcp.network.policy import Policy
 
 _SECONDS = 5.0
+_AGAIN_SECONDS = 0.02
 
 
 def mark(home: Path) -> int:
@@ -44,28 +46,39 @@ def change_policy(home: Path, policy: Policy) -> bool:
 
 
 def _ask(home: Path, question: dict[str, Any]) -> dict[str, Any]:
-    """One question.
+    """One question, which may be asked more than once.
 
     Raises:
         GuestUnreachableError: Nobody answers, or not with an answer.
     """
-    client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        with client:
-            client.settimeout(_SECONDS)
-            # A socket's path is limited to 107 bytes, a directory's is not.
-            folder = os.open(home, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                client.connect(f"/proc/self/fd/{folder}/{SOCKET_NAME}")
-            finally:
-                os.close(folder)
-            client.sendall(json.dumps(question).encode() + b"\n")
-            parts = []
-            while part := client.recv(1 << 16):
-                parts.append(part)
-        answer: dict[str, Any] = json.loads(b"".join(parts))
-    except (OSError, ValueError) as error:
-        raise GuestUnreachableError(f"its gateway does not answer ({error})") from error
+    deadline = time.monotonic() + _SECONDS
+    while True:
+        try:
+            answer: dict[str, Any] = json.loads(_exchange(home, json.dumps(question).encode()))
+            break
+        except (ConnectionResetError, BrokenPipeError) as error:
+            # It is ending, and then nobody listens, or it has too many who ask.
+            if time.monotonic() > deadline:
+                raise GuestUnreachableError(f"its gateway does not answer ({error})") from error
+        except (OSError, ValueError) as error:
+            raise GuestUnreachableError(f"its gateway does not answer ({error})") from error
+        time.sleep(_AGAIN_SECONDS)
     if "error" in answer:
         raise GuestUnreachableError(f"its gateway refused: {answer['error']}")
+    return answer
+
+
+def _exchange(home: Path, question: bytes) -> bytes:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.settimeout(_SECONDS)
+        # A socket's path is limited to 107 bytes, a directory's is not.
+        folder = os.open(home, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            client.connect(f"/proc/self/fd/{folder}/{SOCKET_NAME}")
+        finally:
+            os.close(folder)
+        client.sendall(question + b"\n")
+        answer = b"".join(iter(lambda: client.recv(1 << 16), b""))
+    if not answer:
+        raise ConnectionResetError("it broke off")
     return answer

@@ -38,6 +38,7 @@ while (1) {
     } elsif ($mode eq 'first') {
         print $client "hello\n"; $client->flush; shutdown $client, 1;
         my $size = 0; while (my $got = sysread $client, my $data, 65536) { $size += $got }
+        exit unless $size;  # the probe of its readiness
         open my $file, '>', '/workspace/got'; print $file $size; close $file;
     } elsif ($mode eq 'source') {
         my $block = join '', map { pack 'N', $_ } 1 .. 65536;
