@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from pyro_mcp.config import STATE_VARIABLE
 from pyro_mcp.errors import CacheAccessError, DiskSpaceError, StateVersionError
 from pyro_mcp.host.files import free_mib
+from pyro_mcp.state.connections import Connections
 from pyro_mcp.state.migrations import MIGRATIONS
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Database:
     def __init__(self, state_dir: Path) -> None:
         self._state_dir = state_dir
         self.path = state_dir / NAME
+        self._connections = Connections(self.path, busy_seconds=BUSY_SECONDS)
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -47,9 +49,15 @@ class Database:
                 _roll_back(connection)
 
     @contextmanager
-    def changing(self) -> Iterator[sqlite3.Connection]:
-        """One transaction: everything in the block takes effect, or nothing."""
+    def changing(self, *, lasting: bool = True) -> Iterator[sqlite3.Connection]:
+        """One transaction: everything in the block takes effect, or nothing.
+
+        It survives a crash of pyro at any point. With `lasting` it also survives a power cut,
+        for which it waits for the disk; without, that may lose it with all after it that did not
+        wait either.
+        """
         with self._connected() as connection:
+            connection.execute(f"PRAGMA synchronous = {'FULL' if lasting else 'NORMAL'}")
             # Taken for writing at once: a transaction that began by reading could be refused
             # in the middle, when another process wrote in between.
             connection.execute("BEGIN IMMEDIATE")
@@ -62,32 +70,29 @@ class Database:
 
     @contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:
-        try:
-            self._state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _keep_reserve(self._state_dir)
-            connection = sqlite3.connect(
-                self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
-            )
-        except (OSError, sqlite3.OperationalError) as error:
-            raise CacheAccessError(self._state_dir, str(error), variable=STATE_VARIABLE) from error
-        try:
-            connection.row_factory = sqlite3.Row
-            connection.execute("PRAGMA foreign_keys = ON")
-            # Survives a crash of pyro at any point; a power cut may lose the last change only.
-            connection.execute("PRAGMA synchronous = NORMAL")
-            self._migrate(connection)
-            yield connection
-        except sqlite3.OperationalError as error:
-            if (free := free_mib(self._state_dir)) < _NEEDED_MIB and _is_full(error):
-                raise DiskSpaceError(
-                    self._state_dir,
-                    needed_mib=_NEEDED_MIB,
-                    free_mib=free,
-                    variable=STATE_VARIABLE,
+        with ExitStack() as owned:
+            try:
+                self._state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+                _keep_reserve(self._state_dir)
+                connection = owned.enter_context(self._connections.lent())
+            except (OSError, sqlite3.OperationalError) as error:
+                raise CacheAccessError(
+                    self._state_dir, str(error), variable=STATE_VARIABLE
                 ) from error
-            raise
-        finally:
-            connection.close()
+            try:
+                connection.row_factory = sqlite3.Row
+                connection.execute("PRAGMA foreign_keys = ON")
+                self._migrate(connection)
+                yield connection
+            except sqlite3.OperationalError as error:
+                if (free := free_mib(self._state_dir)) < _NEEDED_MIB and _is_full(error):
+                    raise DiskSpaceError(
+                        self._state_dir,
+                        needed_mib=_NEEDED_MIB,
+                        free_mib=free,
+                        variable=STATE_VARIABLE,
+                    ) from error
+                raise
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
         if _version(connection) == len(MIGRATIONS):

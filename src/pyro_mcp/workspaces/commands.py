@@ -111,7 +111,7 @@ def execute(
         stderr_truncated=int(outcome.stderr.truncated or len(stderr) > KEPT_OF_ONE),
         redacted=int(redacted),
     )
-    with store.database.changing() as connection:
+    with store.database.changing(lasting=False) as connection:
         sequence = history.append(connection, workspace_id, row)
         rows.touch(connection, workspace_id, row.recorded_at)
         if used.row.network_learn and told["network_learned"]:

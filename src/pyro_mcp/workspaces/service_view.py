@@ -194,7 +194,7 @@ def _gone(store: Store, workspace_id: str, row: ServiceRow) -> Seen:
 
 
 def _note(store: Store, workspace_id: str, row: ServiceRow) -> None:
-    with store.database.changing() as connection:
+    with store.database.changing(lasting=False) as connection:
         rows.update(connection, workspace_id, row)
 
 

@@ -147,7 +147,7 @@ class Store:
 
     def touch(self, workspace_id: str) -> None:
         """Note activity in the database."""
-        with self.database.changing() as connection:
+        with self.database.changing(lasting=False) as connection:
             rows.touch(connection, workspace_id, time.time())
 
     def start(self, workspace_id: str) -> bool:
