@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from benchmarks import bare_kernel
 from benchmarks.ground import Ground
 from benchmarks.memory import settled
 from benchmarks.peers.base import Peer
@@ -111,6 +112,7 @@ def measure(ground: Ground) -> list[Table | Matrix]:
             title=f"The same after {_REST_SECONDS:.0f} s in which nothing was asked for",
             unit="MiB", rows=rest, references=[_DEBIAN], digits=1,
         ),
+        *bare_kernel.measure(ground),
     ]  # fmt: skip
 
 

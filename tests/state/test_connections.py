@@ -73,6 +73,14 @@ def test_what_is_kept_goes_with_the_database_object(database: Database) -> None:
     assert connections_to(database) == with_both - 1
 
 
+def test_a_closed_one_keeps_none_and_goes_on_working(database: Database) -> None:
+    seen(database)
+    database.close()
+
+    assert connections_to(database) == 0
+    assert seen(database) == ["first"]
+
+
 def test_after_an_error_the_next_one_begins_anew(database: Database) -> None:
     def fail_half_way() -> None:
         with database.changing() as connection:

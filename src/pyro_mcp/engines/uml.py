@@ -19,7 +19,7 @@ _DISKS = "/run/disks"
 _VSOCK = "/run/vsock"
 _VIRTIO_ID_VSOCK = 19  # Virtio 1.2, 5: device types
 
-_KERNEL_OPTIONS = (
+KERNEL_OPTIONS = (
     # Guest processes run in stub processes under seccomp, the fast one of the two modes.
     "seccomp=on",
     # For the distribution's kernel; the one that comes with pyro has none of these. The RAID
@@ -84,7 +84,7 @@ class UmlEngine:
             program=[
                 "/linux",
                 f"mem={spec.mem_mib}M",
-                *_KERNEL_OPTIONS,
+                *KERNEL_OPTIONS,
                 *disks,
                 f"virtio_uml.device={_VSOCK}:{_VIRTIO_ID_VSOCK}",
                 *([_interface()] if spec.network or spec.network_later else []),

@@ -55,6 +55,8 @@ class VmManager:
         """End and delete every machine of this process; may be called twice."""
         if self._machines is not None:
             self._machines.close()
+        if self._workspaces is not None:
+            self._workspaces.database.close()
 
     @property
     def workspaces(self) -> Store:

@@ -65,6 +65,11 @@ class Connections:
             if not keep:
                 connection.close()
 
+    def close(self) -> None:
+        """Close those that nobody uses now; the next use opens another."""
+        with self._lock:
+            _close_all(self._kept)
+
     def _kept_for(self, file: _File | None) -> sqlite3.Connection | None:
         with self._lock:
             while self._kept:

@@ -68,6 +68,10 @@ class Database:
                 _roll_back(connection)
                 raise
 
+    def close(self) -> None:
+        """Let go of what is kept for the next use."""
+        self._connections.close()
+
     @contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:
         with ExitStack() as owned:
