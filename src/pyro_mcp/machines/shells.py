@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import socket
     from pathlib import Path
 
+    from pyro_mcp.machines.cancel import Cancel
     from pyro_mcp.machines.exchange import OnData, Source
 
 _ANSWER_SECONDS = 30.0
@@ -106,8 +107,13 @@ def read_shell(
     max_bytes: int,
     max_chars: int,
     wait_idle_ms: int,
+    cancel: Cancel | None = None,
 ) -> ShellOutput:
-    """Output from a position on; see `protocol` for when a read that waits ends."""
+    """Output from a position on; see `protocol` for when a read that waits ends.
+
+    Raises:
+        CallCancelledError: `cancel` was triggered.
+    """
     kept = bytearray()
 
     def take(_kind: int, piece: bytes) -> None:
@@ -128,6 +134,7 @@ def read_shell(
         },
         on_data=take,
         within_seconds=_ANSWER_SECONDS + protocol.SHELL_WAIT_LIMIT_MS / 1000,
+        cancel=cancel,
     )
     data = bytes(kept)
     return ShellOutput(
@@ -257,11 +264,12 @@ def _ask(
     on_data: OnData | None = None,
     within_seconds: float = _ANSWER_SECONDS,
     given: int = 0,
+    cancel: Cancel | None = None,
 ) -> Answer:
     with channel.connect(home) as client:
         exchange = Exchange(client, request, source=source, on_data=on_data)
         try:
-            return exchange.run(within_seconds=within_seconds)
+            return exchange.run(within_seconds=within_seconds, cancel=cancel)
         except AgentError as error:
             _raise(error, home, str(request.get("shell_id", "")), given=given)
             raise AssertionError("not reached") from error

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pyro_mcp import protocol
 
 if TYPE_CHECKING:
+    from pyro_mcp.machines.cancel import Cancel
     from pyro_mcp.sdk.manager import VmManager
     from pyro_mcp.workspaces.shell_attach import ShellAttachment as ShellAttachment
 
@@ -67,6 +68,7 @@ class ShellMethods:
         max_chars: int = 65536,
         plain: bool = False,
         wait_for_idle_ms: int | None = None,
+        cancel: Cancel | None = None,
     ) -> dict[str, Any]:
         """What a shell wrote, from a position of its whole output on. Takes nothing away.
 
@@ -81,10 +83,11 @@ class ShellMethods:
             plain: Give what a person would see instead of what the terminal got.
             wait_for_idle_ms: First wait until nothing came for so long (1 to 10000), the shell
                 has ended, or there are `max_chars`; for 30 seconds at most.
+            cancel: Ends the wait when it is triggered.
 
         Raises:
             ValueError: No such shell, or a parameter that cannot be used.
-            RuntimeError: The workspace is not running.
+            RuntimeError: The workspace is not running, or it was cancelled.
         """
         from pyro_mcp.workspaces import shells
 
@@ -96,6 +99,7 @@ class ShellMethods:
             max_chars=max_chars,
             plain=plain,
             wait_for_idle_ms=wait_for_idle_ms,
+            cancel=cancel,
         ).to_dict()
 
     def write_shell(

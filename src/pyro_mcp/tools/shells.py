@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyro_mcp import protocol
 from pyro_mcp.tools.parameters import flag, integer, text
-from pyro_mcp.tools.tool import Hints
+from pyro_mcp.tools.tool import Context, Hints
 from pyro_mcp.tools.workspaces import SECRET_ENV, WORKSPACE_ID, workspace_tool
+
+if TYPE_CHECKING:
+    from pyro_mcp.sdk.pyro import Pyro
 
 _SHELL_ID = text("shell_id")
 _SHELL: dict[str, Any] = {"shell_id": "string", "state": "string"}
+
+
+
+def _read(pyro: Pyro, arguments: dict[str, Any], context: Context) -> dict[str, Any]:
+    reading: Any = pyro
+    answer: dict[str, Any] = reading.read_shell(**arguments, cancel=context.cancel)
+    return answer
+
 
 OPEN = workspace_tool(
     "shell_open", "Open a terminal",
@@ -36,7 +47,7 @@ READ = workspace_tool(
     integer("cursor", "", 0), integer("max_chars", "", 65536), flag("plain"),
     integer("wait_for_idle_ms", "1-10000", None),
     answer={"output": "string", "next_cursor": "integer", "state": "string"},
-    hints=Hints(read_only=True),
+    hints=Hints(read_only=True), handler=_read,
 )  # fmt: skip
 
 WRITE = workspace_tool(

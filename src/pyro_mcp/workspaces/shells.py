@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from pyro_mcp.machines.cancel import Cancel
     from pyro_mcp.machines.shells import ShellRecord
     from pyro_mcp.workspaces.store import InUse, Store
 
@@ -90,8 +91,13 @@ def read_shell(
     max_chars: int = DEFAULT_MAX_CHARS,
     plain: bool = False,
     wait_for_idle_ms: int | None = None,
+    cancel: Cancel | None = None,
 ) -> ShellReadResult:
-    """Output from a position on; reading takes nothing away."""
+    """Output from a position on; reading takes nothing away.
+
+    Raises:
+        CallCancelledError: `cancel` was triggered.
+    """
     _check_whole("cursor", cursor, 0, 2**62, "Give 0, or the next_cursor of a read.")
     _check_whole("max_chars", max_chars, 1, 2**62, "Give a positive number.")
     if wait_for_idle_ms is not None:
@@ -116,6 +122,7 @@ def read_shell(
             max_bytes=min(shell_text.bytes_for(most, redactor), protocol.SHELL_WINDOW),
             max_chars=most,
             wait_idle_ms=wait_for_idle_ms or 0,
+            cancel=cancel,
         ),
     )
     # Secrets may have been added while it waited.

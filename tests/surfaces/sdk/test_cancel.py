@@ -116,6 +116,25 @@ def test_a_cancelled_wait_for_a_service_stops_it(kept: Pyro, workspace_id: str) 
     assert (stopped["state"], stopped["stop_reason"]) == ("stopped", "sigterm")
 
 
+def test_a_cancelled_read_of_a_shell_waits_no_longer_and_leaves_it(
+    kept: Pyro, workspace_id: str
+) -> None:
+    shell_id = kept.open_shell(workspace_id)["shell_id"]
+    kept.write_shell(workspace_id, shell_id, input="while sleep 0.05; do echo on and on; done")
+    cancel = Cancel()
+
+    with ThreadPoolExecutor() as threads:
+        waiting = threads.submit(
+            kept.read_shell, workspace_id, shell_id, wait_for_idle_ms=10_000, cancel=cancel
+        )
+        until(lambda: "on and on" in kept.read_shell(workspace_id, shell_id)["output"])
+        cancel.trigger()
+        with pytest.raises(CallCancelledError):
+            waiting.result()
+
+    assert kept.read_shell(workspace_id, shell_id)["state"] == "running"
+
+
 def test_one_ends_every_call_that_has_it(kept: Pyro, workspace_id: str) -> None:
     cancel = Cancel()
     ended: list[str] = []
