@@ -16,7 +16,6 @@ _SHELL_ID = text("shell_id")
 _SHELL: dict[str, Any] = {"shell_id": "string", "state": "string"}
 
 
-
 def _read(pyro: Pyro, arguments: dict[str, Any], context: Context) -> dict[str, Any]:
     reading: Any = pyro
     answer: dict[str, Any] = reading.read_shell(**arguments, cancel=context.cancel)
