@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+import hypothesis
 import pytest
 
 from pyro_mcp.config import CATALOGUE_VARIABLE, DEBIAN_KERNEL, STATE_VARIABLE, Settings
@@ -37,6 +38,10 @@ _SHARED_MACHINE: pytest.StashKey[Machine] = pytest.StashKey()
 def pytest_configure() -> None:
     """Become the reaper of whatever tests leave detached, so that it is found."""
     adopt_orphans()
+    # No test asserts a time, and how long an example takes is the host's business.
+    slow = [hypothesis.HealthCheck.too_slow]
+    hypothesis.settings.register_profile("pyro", deadline=None, suppress_health_check=slow)
+    hypothesis.settings.load_profile("pyro")
     # Started under nohup(1) or in the background of a script, tests would pass ignored signals on
     # to what they start.
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
@@ -104,26 +109,31 @@ def state_dir(
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _turns(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int | None]:
+def _turns(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, int] | None]:
     # Of several processes that run tests (pytest-xdist), one may want the host for itself.
     if "PYTEST_XDIST_WORKER" not in os.environ:
         yield None
         return
     shared_by_all = tmp_path_factory.getbasetemp().parent
-    with (shared_by_all / "turns.lock").open("w") as file:
-        yield file.fileno()
+    with (shared_by_all / "door.lock").open("w") as door:
+        with (shared_by_all / "turns.lock").open("w") as turns:
+            yield door.fileno(), turns.fileno()
 
 
 @pytest.fixture(autouse=True)
-def _own_turn(request: pytest.FixtureRequest, _turns: int | None) -> Iterator[None]:
+def _own_turn(request: pytest.FixtureRequest, _turns: tuple[int, int] | None) -> Iterator[None]:
     """A test marked `alone` waits until no other runs, and the others for it."""
     if _turns is None:
         yield
         return
+    door, turns = _turns
     alone = request.node.get_closest_marker("alone") is not None
-    fcntl.flock(_turns, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+    # Who waits for all others holds the door, or they would take turns for ever.
+    fcntl.flock(door, fcntl.LOCK_EX)
+    fcntl.flock(turns, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+    fcntl.flock(door, fcntl.LOCK_UN)
     yield
-    fcntl.flock(_turns, fcntl.LOCK_UN)
+    fcntl.flock(turns, fcntl.LOCK_UN)
 
 
 @pytest.fixture

@@ -182,12 +182,13 @@ def test_an_interrupted_build_leaves_nothing_at_all(empty_cache: Settings) -> No
 def test_a_mirror_that_does_not_answer_is_named(
     own_cache: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and never listens: nobody else will, either
         port = taken.getsockname()[1]
-    monkeypatch.setenv(MIRROR_VARIABLE, f"http://user:secret@127.0.0.1:{port}/debian")
+        monkeypatch.setenv(MIRROR_VARIABLE, f"http://user:secret@127.0.0.1:{port}/debian")
 
-    with pytest.raises(EnvironmentBuildError) as failed:
-        cache.ensure_environment(own_cache, "debian:12")
+        with pytest.raises(EnvironmentBuildError) as failed:
+            cache.ensure_environment(own_cache, "debian:12")
 
     message = str(failed.value)
     assert "Building debian:12 failed" in message

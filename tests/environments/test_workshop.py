@@ -172,8 +172,11 @@ def test_pruning_leaves_a_builder_at_work_alone(own_cache: Settings) -> None:
     left = unfinished(cache.platform_place(own_cache))
     assert len(left) == 1
 
-    pruned = until(lambda: cache.prune_environments(own_cache))
+    def removed() -> dict[str, object] | None:
+        pruned = cache.prune_environments(own_cache)
+        return pruned if pruned["count"] else None
 
+    pruned = until(removed)
     assert pruned["deleted_environment_dirs"] == [str(left[0])]
     assert json.dumps(pruned)
     assert list(cache.platform_place(own_cache).iterdir()) == []

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from pyro_mcp import protocol
 from tests.guest.agent import MISSING, HostAgent
-from tests.support.waiting import until
+from tests.support.waiting import given_time, until
 
 
 def open_descriptors() -> int:
@@ -164,24 +164,31 @@ def test_a_background_process_does_not_hold_the_command(agent: HostAgent) -> Non
         assert host.answer()[0] == b"started\n"
 
 
-def test_a_command_past_its_time_is_asked_to_end(agent: HostAgent) -> None:
-    with agent.connect() as host:
-        host.execute(
-            "trap 'echo asked; exit 3' TERM; echo begun; while :; do sleep 0.05; done",
-            timeout_ms=200,
-        )
+def cut_off(agent: HostAgent, command: str, *, after: bytes) -> tuple[bytes, dict[str, object]]:
+    """What a command that is too slow printed, and how it ended; it had time to print `after`."""
 
-        stdout, _, _, end = host.answer()
+    def attempt(limit: int) -> tuple[bytes, dict[str, object]] | None:
+        with agent.connect() as host:
+            host.execute(command, timeout_ms=limit)
+            stdout, _, _, end = host.answer()
+        return (stdout, end) if stdout.startswith(after) else None
+
+    return given_time(attempt)
+
+
+def test_a_command_past_its_time_is_asked_to_end(agent: HostAgent) -> None:
+    stdout, end = cut_off(
+        agent,
+        "trap 'echo asked; exit 3' TERM; echo begun; while :; do sleep 0.05; done",
+        after=b"begun\n",
+    )
 
     assert stdout == b"begun\nasked\n"
     assert (end["exit_code"], end["timed_out"]) == (124, True)
 
 
 def test_a_command_that_ignores_that_is_killed(agent: HostAgent) -> None:
-    with agent.connect() as host:
-        host.execute("trap '' TERM; echo begun; sleep 600", timeout_ms=100)
-
-        stdout, _, _, end = host.answer()
+    stdout, end = cut_off(agent, "trap '' TERM; echo begun; sleep 600", after=b"begun\n")
 
     assert stdout == b"begun\n"
     assert (end["exit_code"], end["timed_out"], end["signal"]) == (124, True, 9)
@@ -190,14 +197,12 @@ def test_a_command_that_ignores_that_is_killed(agent: HostAgent) -> None:
 
 def test_what_tidies_up_after_its_time_has_the_grace_to_do_it(agent: HostAgent) -> None:
     """The command ends at once, its child needs a moment more."""
-    with agent.connect() as host:
-        host.execute(
-            "(trap 'sleep 0.3; echo tidied; exit' TERM; echo up; while :; do sleep 0.05; done) & "
-            "sleep 600",
-            timeout_ms=300,
-        )
-
-        stdout = host.answer()[0]
+    stdout, _ = cut_off(
+        agent,
+        "(trap 'sleep 0.3; echo tidied; exit' TERM; echo up; while :; do sleep 0.05; done) & "
+        "sleep 600",
+        after=b"up\n",
+    )
 
     assert stdout == b"up\ntidied\n"
 

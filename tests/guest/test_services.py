@@ -7,6 +7,7 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,8 +17,10 @@ from pyro_mcp.guest.servicelogs import Ring
 from tests.guest.agent import MISSING, HostAgent
 from tests.guest.test_server import open_descriptors
 from tests.support import until
+from tests.support.waiting import given_time
 
 RUN = "0123456789ab"
+NO_LOOK_ENDED = "the first look took longer than that"
 
 
 def ask(agent: HostAgent, op: str, **fields: object) -> tuple[bytes, bytes, int, dict[str, Any]]:
@@ -84,22 +87,29 @@ def test_closing_its_streams_does_not_end_a_service(stopping: HostAgent) -> None
     assert facts(stopping, "stop")["stop_reason"] == "sigterm"
 
 
-def test_a_reader_that_is_too_slow_is_told_where_the_gap_is(stopping: HostAgent) -> None:
-    start(stopping, "yes 0123456 | head -c 16777216; exec sleep 600")
+def test_a_reader_that_is_too_slow_is_told_where_the_gap_is(
+    stopping: HostAgent, tmp_path: Path
+) -> None:
+    go = tmp_path / "go"
+    wait = f"echo begun; until [ -e {go} ]; do sleep 0.01; done"
+    start(stopping, f"{wait}; yes 0123456 | head -c 16777216; exec sleep 600")
+    total = 6 + 16777216
     with stopping.connect() as slow:
         slow.ask(op="service_follow", name="s", run=RUN, stdout_from=0, stderr_from=0)
+        slow.wait_for(b"begun\n")
+        go.touch()
         until(
             lambda: (
                 ask(stopping, "log", name="s", run=RUN, stdout_from=1 << 40)[3]["stdout_to"]
-                == 16777216
+                == total
             )
         )
 
         stdout, _, kind, end = slow.answer()
 
     assert (kind, end["overrun"]) == (protocol.REPLY, True)
-    assert len(stdout) == int(str(end["stdout_to"])) - int(str(end["stdout_from"]))
-    assert len(stdout) < 16777216
+    assert 6 + len(stdout) == int(str(end["stdout_to"])) - int(str(end["stdout_from"]))
+    assert 6 + len(stdout) < total
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "::1"])
@@ -141,6 +151,8 @@ def test_an_http_look_needs_a_good_status(
                         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
                         continue
                     asked = client.recv(4096)
+                    if not asked:
+                        continue  # its time was over before it could ask
                     assert asked.startswith(b"GET /up?x=1 HTTP/1.1\r\n")
                     client.sendall(answer)
 
@@ -173,9 +185,13 @@ def test_a_look_by_command_has_the_services_variables(stopping: HostAgent) -> No
 def test_a_look_by_command_that_fails_means_not_yet(stopping: HostAgent) -> None:
     look = {"type": "command", "what": "exit 7"}
 
-    start(stopping, "exec sleep 600", readiness=look, ready_timeout_ms=200, ready_interval_ms=10)
+    def looked(limit: int) -> dict[str, Any] | None:
+        times = {"ready_timeout_ms": limit, "ready_interval_ms": 10}
+        start(stopping, "exec sleep 600", readiness=look, **times)
+        settled = facts(stopping, "wait")
+        return None if settled["problem"] == NO_LOOK_ENDED else settled
 
-    settled = facts(stopping, "wait")
+    settled = given_time(looked)
     assert (settled["state"], settled["stop_reason"]) == ("failed", "readiness_timeout")
     assert settled["problem"] == "the command ended with status 7"
 
@@ -185,7 +201,7 @@ def test_a_look_that_takes_longer_than_there_is_says_so(stopping: HostAgent) -> 
 
     start(stopping, "exec sleep 600", readiness=look, ready_timeout_ms=100)
 
-    assert facts(stopping, "wait")["problem"] == "the first look took longer than that"
+    assert facts(stopping, "wait")["problem"] == NO_LOOK_ENDED
 
 
 def test_what_is_told_of_a_long_path_is_short(stopping: HostAgent) -> None:
@@ -339,12 +355,13 @@ def test_a_relay_finds_a_service_that_speaks_ipv6_alone(stopping: HostAgent) -> 
 
 
 def test_a_relay_to_nobody_ends_at_once(stopping: HostAgent) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    start(stopping, "exec sleep 600", ports=[port])
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and never listens: nobody else will, either
+        port = taken.getsockname()[1]
+        start(stopping, "exec sleep 600", ports=[port])
 
-    with stopping.relay(port) as host:
-        assert host.recv(1) == b""
+        with stopping.relay(port) as host:
+            assert host.recv(1) == b""
 
 
 def test_a_relay_carries_both_ways_at_once(stopping: HostAgent) -> None:

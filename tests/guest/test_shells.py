@@ -60,6 +60,8 @@ def test_a_shell_is_opened_typed_into_read_and_closed(agent: HostAgent) -> None:
 
     assert wrote(agent, b"echo $((6 * 7)); exit 5\n")["taken"] == 24
     assert b"42" in wait_for(agent, b"exit\r\n")
+    # It says so before it ends; closed meanwhile, it would end of that.
+    until(lambda: ask(agent, op="shell_read", shell_id=SHELL, **READ)[2]["state"] == "stopped")
 
     assert closed(agent)["exit_code"] == 5
     assert ask(agent, op="shell_list")[2] == {"count": 0}

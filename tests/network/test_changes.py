@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -73,20 +74,22 @@ def test_a_workspace_that_learns_keeps_the_allow_list_for_all_that_it_asked_for(
 
 
 def test_the_record_has_name_address_port_bytes_and_verdict(changing: Guest) -> None:
+    before = len(changing.log()["entries"])
     changing.tries(("web", "a.test"), ("udp", WEB, 7, 100), ("tcp", PRIVATE, 4444))
 
-    log = until(
-        lambda: (
-            (found := changing.log())["entries"][-1]["port"] == 4444
-            and any(e["name"] == "a.test" for e in found["entries"])
-            and found
-        )
-    )
+    def both() -> tuple[dict[str, Any], dict[str, Any]] | None:
+        # A connection is written down when it has ended, which may be after what came later.
+        new = changing.log()["entries"][before:]
+        web = [e for e in new if e["name"] == "a.test" and e["protocol"] == "tcp"]
+        refused = [e for e in new if e["port"] == 4444]
+        return (web[-1], refused[-1]) if web and refused else None
 
-    web = [e for e in log["entries"] if e["name"] == "a.test" and e["protocol"] == "tcp"][-1]
+    web, refused = until(both)
+
     assert (web["address"], web["port"], web["verdict"]) == (WEB, 80, "allowed")
     assert web["bytes_out"] > 40
     assert web["bytes_in"] > 40
+    assert (refused["address"], refused["verdict"]) == (PRIVATE, "denied")
     denied = changing.log(verdict="denied", limit=1)["entries"][0]
     assert (denied["address"], denied["port"]) == (PRIVATE, 4444)
 
@@ -120,8 +123,8 @@ def test_a_machine_whose_gateway_has_ended_says_so_and_reaches_nothing(
 ) -> None:
     before = {process.pid for process in descendants(os.getpid())}
     guest = make_own_guest(network_policy="egress")
-    new = [p for p in descendants(os.getpid()) if p.pid not in before]
-    (monitor,) = (p.pid for p in new if p.parent not in {one.pid for one in new})
+    new = descendants(os.getpid(), without=before)
+    (monitor,) = (p.pid for p in new if p.parent == os.getpid())
     (gateway,) = (
         p.pid
         for p in new
@@ -152,10 +155,10 @@ def test_without_a_network_no_namespace_of_a_guest_has_more_than_loopback(
 def test_all_of_a_network_ends_when_the_monitor_is_killed(make_own_guest: MakeGuest) -> None:
     before = {process.pid for process in descendants(os.getpid())}
     guest = make_own_guest(network_policy="egress")
-    new = {p.pid for p in descendants(os.getpid())} - before
-    (monitor,) = (p.pid for p in descendants(os.getpid()) if p.pid in new and p.parent not in new)
+    new = descendants(os.getpid(), without=before)
+    (monitor,) = (p.pid for p in new if p.parent == os.getpid())
 
     os.kill(monitor, signal.SIGKILL)
 
-    until(lambda: not any(is_running(pid) for pid in new))
+    until(lambda: not any(is_running(p.pid) for p in new))
     assert guest.run("true")["workspace_started"]

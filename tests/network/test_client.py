@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import repeat
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ ANSWER = b'{"mark": 7}\n'
 
 
 @contextmanager
-def gateway(home: Path, *turns: Callable[[socket.socket], object]) -> Iterator[None]:
+def gateway(home: Path, turns: Iterable[Callable[[socket.socket], object]]) -> Iterator[None]:
     """A socket there that does one of these to each connection, then is closed."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         listener.bind(str(home / SOCKET_NAME))
@@ -54,7 +55,7 @@ def answers(taken: socket.socket) -> None:
 
 
 def test_who_is_broken_off_asks_again(tmp_path: Path) -> None:
-    with gateway(tmp_path, breaks_off_unread, breaks_off, answers):
+    with gateway(tmp_path, [breaks_off_unread, breaks_off, answers]):
         assert client.mark(tmp_path) == 7
 
 
@@ -62,7 +63,7 @@ def test_who_is_broken_off_asks_again(tmp_path: Path) -> None:
 def test_a_gateway_that_ends_while_it_is_asked_is_none(
     tmp_path: Path, last: Callable[[socket.socket], None]
 ) -> None:
-    with gateway(tmp_path, last):
+    with gateway(tmp_path, [last]):
         assert client.change_policy(tmp_path, Policy(OFF)) is False
 
 
@@ -71,7 +72,7 @@ def test_one_that_goes_on_breaking_off_is_said_to_give_no_answer(
 ) -> None:
     monkeypatch.setattr(client, "_SECONDS", 0.1)
     with (
-        gateway(tmp_path, *[breaks_off] * 1000),
+        gateway(tmp_path, repeat(breaks_off)),
         pytest.raises(GuestUnreachableError, match="gateway does not answer"),
     ):
         client.change_policy(tmp_path, Policy(OFF))

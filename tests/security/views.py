@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from pyro_mcp.machines.machine import Machine
-from tests.support import until
+from tests.support import is_running, until
 from tests.support.processes import Process, descendants
+
+T = TypeVar("T")
 
 _PRELUDE = """
 import ctypes, errno, fcntl, json, mmap, os, socket, stat, struct, sys
@@ -52,6 +55,23 @@ def jail_of(machine: Machine) -> Jail:
 
 def _is_monitor_of(process: Process, machine: Machine) -> bool:
     return "pyro_mcp.machines.monitor" in process.command and machine.id in process.command
+
+
+def looked_at(
+    processes: Iterable[Process], look: Callable[[int], T]
+) -> Iterator[tuple[Process, T]]:
+    """Each with what `look` finds of its number; without those that end just then.
+
+    Processes of a guest come and go, also where no command runs.
+    """
+    for process in processes:
+        try:
+            found = look(process.pid)
+        except (FileNotFoundError, ProcessLookupError):
+            if is_running(process.pid):
+                raise
+            continue
+        yield process, found
 
 
 def status_of(pid: int) -> dict[str, str]:

@@ -7,6 +7,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 _PAUSE_SECONDS = 0.01
+_LONGEST_MS = 100_000
 
 
 class NeverTrueError(AssertionError):
@@ -32,3 +33,18 @@ def until(fact: Callable[[], T | None], timeout: float = 20.0) -> T:
         if time.monotonic() > deadline:
             raise NeverTrueError(f"not so within {timeout:g} s; last seen: {last!r}")
         time.sleep(_PAUSE_SECONDS)
+
+
+def given_time(attempt: Callable[[int], T | None], first_ms: int = 200) -> T:
+    """Call `attempt` with longer and longer limits, in ms, until it gives something true.
+
+    For what happens once a limit is over: what comes before that needs its time too, and on a
+    busy host no limit is surely long enough.
+    """
+    limit = first_ms
+    while True:
+        if value := attempt(limit):
+            return value
+        if limit > _LONGEST_MS:
+            raise NeverTrueError(f"not so within a limit of {limit} ms; last seen: {value!r}")
+        limit *= 4

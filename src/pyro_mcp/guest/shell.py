@@ -27,7 +27,7 @@ _READS_AT_ONCE = 16
 """How often one terminal is read before others have their turn; each gives 4 KiB at most."""
 _HANG_UP_SECONDS = 2.0
 """What a shell and its jobs have to end by themselves once their terminal is gone."""
-_KILL = 9
+_HANG_UP, _KILL = 1, 9
 
 
 class Shell:
@@ -113,6 +113,10 @@ class Shell:
         """Take its terminal away, as if a line had been cut; kill what is left after a moment."""
         if self.ended or self._killed:
             return
+        if self._pid and self._exit_code is None:
+            # As the kernel is about to do; but a shell that reads is woken first there, and may
+            # end of its input's end, as if it had been asked to.
+            os.kill(self._pid, _HANG_UP)
         self._close_terminal()
         self._timer = self._loop.call_in(_HANG_UP_SECONDS, self.kill)
 

@@ -65,18 +65,22 @@ def test_a_published_port_is_shown(kept: Pyro) -> None:
     made = kept.create_workspace(
         environment="debian:12", mem_mib=256, network_policy="published-ports"
     )
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
     workspace_id = made["workspace_id"]
+    with socket.socket() as free:
+        # Bound and not listening, it keeps the port for who asks for it by its number.
+        free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
 
-    status, _, err = service(
-        "start", workspace_id, "s", "--publish", f"{port}:8000", "--", "sleep", "600"
-    )
+        status, _, err = service(
+            "start", workspace_id, "s", "--publish", f"{port}:8000", "--", "sleep", "600"
+        )
 
-    shown = f"127.0.0.1:{port}->8000/tcp"
-    assert status == 0
-    assert err.endswith(f"published_ports={shown}\n")
-    assert service("list", workspace_id)[1] == f"s [running] cwd=/workspace published={shown}\n"
+        shown = f"127.0.0.1:{port}->8000/tcp"
+        assert status == 0, err
+        assert err.endswith(f"published_ports={shown}\n")
+        listed = service("list", workspace_id)[1]
+    assert listed == f"s [running] cwd=/workspace published={shown}\n"
 
 
 def test_following_a_log_goes_on_until_the_service_ends(kept: Pyro, workspace_id: str) -> None:

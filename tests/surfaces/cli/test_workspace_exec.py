@@ -110,6 +110,7 @@ def test_ten_at_once_lose_no_row_of_the_history(kept: Pyro, workspace_id: str) -
     assert {one["stdout"] for one in answers} == {f"{number}\n" for number in range(10)}
 
 
+@pytest.mark.alone
 def test_the_whole_process_takes_little_time(workspace_id: str) -> None:
     """Far from the benchmark's 0.25 s, so that a busy machine does not fail it."""
     run_pyro("workspace", "exec", workspace_id, "--", "true")

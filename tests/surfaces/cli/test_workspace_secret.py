@@ -97,6 +97,7 @@ def test_whatever_left_a_value_out_says_so(kept: Pyro, workspace_id: str) -> Non
     command = "cat /run/pyro-secrets/A"
     kept.exec_workspace(workspace_id, command=command)
     kept.start_service(workspace_id, "s", command=command)
+    until(lambda: kept.logs_service(workspace_id, "s")["stdout"])
     shell_id = kept.open_shell(workspace_id)["shell_id"]
     kept.write_shell(workspace_id, shell_id, input=f"{command}; exit")
     until(lambda: kept.read_shell(workspace_id, shell_id)["state"] == "stopped")

@@ -13,12 +13,13 @@ import pytest
 from tests.surfaces.cli.support import run_pyro
 from tests.surfaces.mcp.support import SERVE, Address, http_client, http_server, running
 
+_SECONDS = 60
 _PING = {"jsonrpc": "2.0", "id": 1, "method": "ping", "params": {}}
 _ACCEPT = {"Accept": "application/json, text/event-stream"}
 
 
 def _post(address: Address, **headers: str) -> httpx2.Response:
-    return httpx2.post(address.url, json=_PING, headers={**_ACCEPT, **headers})
+    return httpx2.post(address.url, json=_PING, headers={**_ACCEPT, **headers}, timeout=_SECONDS)
 
 
 def test_nobody_comes_in_without_the_token(address: Address) -> None:
@@ -41,9 +42,9 @@ def test_a_page_of_another_origin_is_refused(address: Address) -> None:
 
 
 def test_a_message_beyond_the_limit_is_refused(address: Address) -> None:
-    answer = httpx2.post(
-        address.url, content=b'"' + b"x" * 9 * 1024 * 1024, headers={**_ACCEPT, **address.headers}
-    )
+    content = b'"' + b"x" * 9 * 1024 * 1024
+    headers = {**_ACCEPT, **address.headers}
+    answer = httpx2.post(address.url, content=content, headers=headers, timeout=_SECONDS)
 
     assert answer.status_code == 413
 
@@ -100,7 +101,7 @@ def test_what_listens_wider_still_wants_the_token() -> None:
     with http_server("--host", "0.0.0.0", "--allow-remote") as address:
         url = address.url.replace("0.0.0.0", "127.0.0.1")
 
-        assert httpx2.post(url, json=_PING, headers=_ACCEPT).status_code == 401
+        assert httpx2.post(url, json=_PING, headers=_ACCEPT, timeout=_SECONDS).status_code == 401
 
 
 def test_a_port_that_is_taken_is_named() -> None:

@@ -132,8 +132,9 @@ def test_stop_ends_the_tree_and_says_how(kept: Pyro, workspace_id: str) -> None:
     kept.start_service(
         workspace_id,
         "stubborn",
-        command="trap '' TERM; (sleep 601; :) & while :; do sleep 1; done",
+        command="trap '' TERM; echo deaf; (sleep 601; :) & while :; do sleep 1; done",
     )
+    until(lambda: kept.logs_service(workspace_id, "stubborn")["stdout"])
 
     kind = kept.stop_service(workspace_id, "kind")
     stubborn = kept.stop_service(workspace_id, "stubborn")
@@ -159,8 +160,9 @@ def test_a_restart_runs_what_was_started_last(kept: Pyro, workspace_id: str) -> 
         *("running", first["command"], "/workspace/app"),
     )
     assert again["started_at"] > first["started_at"]
-    runs = kept.exec_workspace(workspace_id, command="wc -l < app/runs")
-    assert int(runs["stdout"]) == 2
+    # The file that says it is ready is there from the first time.
+    count = "wc -l < app/runs"
+    until(lambda: int(kept.exec_workspace(workspace_id, command=count)["stdout"]) == 2)
 
 
 def test_stop_start_and_reset_of_the_workspace_drop_its_services(

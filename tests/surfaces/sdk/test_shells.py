@@ -70,6 +70,7 @@ def test_a_file_is_seen_as_a_person_sees_it(kept: Pyro, workspace_id: str) -> No
     output(kept, workspace_id, shell_id, "pyro$ ")
 
     kept.write_shell(workspace_id, shell_id, input="cat notes")
+    output(kept, workspace_id, shell_id, "🥊\npyro$ ", plain=True)
 
     read = kept.read_shell(workspace_id, shell_id, plain=True, wait_for_idle_ms=500)
     assert read["output"] == "pyro$ cat notes\none\nzwölf 🥊\npyro$ "
