@@ -57,13 +57,30 @@ def test_every_option_is_explained(words: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("words", list(_all()), ids=" ".join)
-def test_both_spellings_of_help_work_everywhere(words: tuple[str, ...]) -> None:
-    short, long = run_pyro(*words, "-h"), run_pyro(*words, "--help")
+def test_both_spellings_of_help_work_everywhere(
+    words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def shown(spelling: str) -> tuple[str, str]:
+        assert root.main([*words, spelling], prog_name="pyro", standalone_mode=False) == 0
+        return capsys.readouterr()
 
-    assert short.returncode == 0
-    assert short.stdout == long.stdout
-    assert short.stdout.startswith(f"Usage: {' '.join(('pyro', *words))}".encode())
-    assert short.stderr == b""
+    out, err = shown("-h")
+
+    assert shown("--help") == (out, err)
+    assert out.startswith(f"Usage: {' '.join(('pyro', *words))}")
+    assert err == ""
+
+
+@pytest.mark.parametrize("words", [(), ("run",), ("workspace",), ("workspace", "exec")], ids=str)
+def test_help_is_the_same_from_a_process(
+    words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    root.main([*words, "--help"], prog_name="pyro", standalone_mode=False)
+
+    asked = run_pyro(*words, "-h")
+
+    assert (asked.returncode, asked.stderr) == (0, b"")
+    assert asked.stdout.decode() == capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", COMMANDS)
