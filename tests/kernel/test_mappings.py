@@ -1,6 +1,7 @@
 """A page is a mapping of the host, and the host allows so many: no program dies of that.
 
-Each test here fails with the distribution's kernel, or with `um_tlb_drop=0`.
+Each test here fails with the distribution's kernel, or with `um_tlb_drop=0`; the pages that the
+kernel provides around those that were written make fewer mappings of many, so once they are off.
 """
 
 from __future__ import annotations
@@ -27,31 +28,7 @@ def check(salt, pages):
 write(1, order)
 """
 
-
-def _run(machine: Machine, program: str) -> str:
-    outcome = machine.execute("python3 -", stdin=program.encode(), timeout_seconds=280)
-    assert outcome.exit_code == 0, outcome.stderr.text()[-2000:]
-    return outcome.stdout.text()
-
-
-def test_pages_written_in_random_order_hold_what_was_written(roomy: Machine) -> None:
-    _run(roomy, _FILL + "random.Random(2).shuffle(order)\ncheck(1, order)\n")
-
-
-def test_without_the_patch_such_a_program_dies(boot: Boot) -> None:
-    machine = boot("um_tlb_drop=0", mem_mib=768)
-
-    outcome = machine.execute("python3 -", stdin=_FILL.encode(), timeout_seconds=280)
-
-    assert outcome.exit_code == 139
-    assert machine.execute("echo alive", timeout_seconds=60).stdout.text() == "alive\n"
-
-
-def test_parent_and_child_of_such_a_program_keep_their_own_pages(roomy: Machine) -> None:
-    _run(
-        roomy,
-        _FILL
-        + """
+_FORK = """
 some = order[::5]
 child = os.fork()
 if child == 0:
@@ -65,8 +42,35 @@ write(3, some)
 assert os.waitpid(child, 0)[1] == 0
 check(3, some)
 check(1, order[1::50])
-""",
-    )
+"""
+_EACH_BY_ITSELF = "um_fault_around=0"
+
+
+def _run(machine: Machine, program: str) -> str:
+    outcome = machine.execute("python3 -", stdin=program.encode(), timeout_seconds=280)
+    assert outcome.exit_code == 0, outcome.stderr.text()[-2000:]
+    return outcome.stdout.text()
+
+
+def test_pages_written_in_random_order_hold_what_was_written(roomy: Machine) -> None:
+    _run(roomy, _FILL + "random.Random(2).shuffle(order)\ncheck(1, order)\n")
+
+
+def test_without_the_patch_such_a_program_dies(boot: Boot) -> None:
+    machine = boot(_EACH_BY_ITSELF, "um_tlb_drop=0", mem_mib=768)
+
+    outcome = machine.execute("python3 -", stdin=_FILL.encode(), timeout_seconds=280)
+
+    assert outcome.exit_code == 139
+    assert machine.execute("echo alive", timeout_seconds=60).stdout.text() == "alive\n"
+
+
+def test_parent_and_child_of_such_a_program_keep_their_own_pages(roomy: Machine) -> None:
+    _run(roomy, _FILL + _FORK)
+
+
+def test_so_do_they_with_a_mapping_for_each_page(boot: Boot) -> None:
+    _run(boot(_EACH_BY_ITSELF, mem_mib=768), _FILL + _FORK)
 
 
 def test_protections_and_holes_among_them_are_kept(roomy: Machine) -> None:

@@ -16,22 +16,33 @@ from tests.security.views import descriptors_of, jail_of, looked_at
 from tests.support import until
 from tests.support.processes import Process
 
-_ASCENDING = """
+_USED = """
 import mmap, re
-PAGE, N = 4096, 1000
-m = mmap.mmap(-1, 4 * N * PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-def beyond(written):
+PAGE, N = 4096, 4000
+m = mmap.mmap(-1, N * PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+def used():
     with open("/proc/self/smaps") as source:
         areas = re.split(r"^(?=[0-9a-f]+-[0-9a-f]+ )", source.read(), flags=re.M)
     for area in areas:
-        if re.search(f"^Size: +{4 * N * PAGE // 1024} kB$", area, re.M):
-            return int(re.search(r"Rss: +(\\d+)", area)[1]) // 4 - written
+        if re.search(f"^Size: +{N * PAGE // 1024} kB$", area, re.M):
+            return int(re.search(r"Rss: +(\\d+)", area)[1]) // 4
+"""
+_ASCENDING = f"""{_USED}
 seen = []
-for page in range(N):
+for page in range(N // 4):
     m[page * PAGE] = 1
     if page % 25 == 0:
-        seen.append(beyond(page + 1))
+        seen.append(used() - page - 1)
 print(max(seen))
+"""
+_SCATTERED = f"""{_USED}
+import ctypes
+aligned = -ctypes.addressof(ctypes.c_char.from_buffer(m)) // PAGE % 16
+for page in (9, 2, 13, 64):
+    m[(aligned + page) * PAGE] = page
+    print(used())
+print([page for page in range(N) if any(m[page * PAGE : (page + 1) * PAGE])] ==
+      [aligned + page for page in (2, 9, 13, 64)])
 """
 
 
@@ -56,12 +67,24 @@ def _mappings(pid: int) -> int:
 def test_a_run_of_writes_has_pages_provided_and_no_more_than_asked(
     boot: Boot, parameter: str, ahead: bool
 ) -> None:
-    machine = boot(parameter)
+    machine = boot(parameter, "um_fault_around=0")
 
     outcome = machine.execute("python3 -", stdin=_ASCENDING.encode(), timeout_seconds=60)
 
     beyond = int(outcome.stdout.text())
     assert 0 < beyond <= 16 if ahead else beyond == 0
+
+
+@pytest.mark.parametrize(
+    ("parameter", "used"),
+    [("um_fault_around=3", "1 2 16 17 True"), ("um_fault_around=0", "1 2 3 4 True")],
+)
+def test_a_block_of_which_a_part_is_written_is_provided_whole_and_no_other(
+    boot: Boot, parameter: str, used: str
+) -> None:
+    outcome = boot(parameter).execute("python3 -", stdin=_SCATTERED.encode(), timeout_seconds=60)
+
+    assert outcome.stdout.text().split() == used.split(), outcome.stderr.text()
 
 
 @pytest.mark.parametrize(("parameter", "kept"), [("um_keep_fd=1", True), ("um_keep_fd=0", False)])
