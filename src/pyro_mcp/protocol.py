@@ -48,8 +48,10 @@ and for files of the workspace:
     digests     paths                                     lines: path, digest of the files
     commit      -; then STDIN: a line for each step       one REPLY: steps; all were taken or none
                 with its content after it, an empty one
-    freeze      seconds                                   one REPLY; thawed when the host closes
-                                                            the connection or the time is over
+    freeze      seconds, record (or none)                 STDOUT ..., then REPLY: block_bytes;
+                                                            thawed when the host closes the
+                                                            connection or the time is over
+    written     record, begin (flush, then tell)          STDOUT ..., then REPLY: block_bytes
     secrets     entries, then STDIN ... and an empty one  one REPLY: count
 
 and for shells, which live in the agent until they are closed or the machine ends:
@@ -112,6 +114,12 @@ false when only the mode differs. Archives are uncompressed tar (pax), owners ig
 `import_tar` brings all of it or nothing. `entries` of `secrets` are `[name, size]`, and STDIN is
 their contents one after the other: they become the files below SECRETS, in memory, and whatever
 was there is gone; all of it or nothing.
+
+A `record` is chosen by the host and names a record of what is written to the data disk; `begin`
+ends any other and begins it, and sends nothing else. STDOUT is otherwise a map of the disk: bits of
+which the lowest comes first, set for each `block_bytes` of the disk that were written since the
+record was asked last. `block_bytes` is 0, and there is no map, where another record has begun or
+the guest's kernel keeps none.
 
 During an exec the host may send STDIN (an empty one closes the command's input) and SIGNAL. The
 guest closes the connection after EXIT, REPLY or ERROR. When the host closes it earlier, the
@@ -236,6 +244,7 @@ FILE_OPERATIONS = frozenset(
             "import_tar",
             "export_tar",
             "freeze",
+            "written",
             "look",
             "digests",
             "commit",

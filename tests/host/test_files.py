@@ -9,6 +9,7 @@ import pytest
 from pyro_mcp.errors import DiskSpaceError
 from pyro_mcp.host.files import (
     copy_sparse,
+    copy_stretches,
     free_mib,
     publish,
     refresh_copy,
@@ -142,3 +143,23 @@ def test_a_copy_is_made_equal_again_whatever_has_changed(tmp_path: Path) -> None
     refresh_copy(source, copy, variable="X")
 
     assert copy.read_bytes() == source.read_bytes()
+
+
+def test_parts_of_a_copy_are_made_equal_and_no_others(tmp_path: Path) -> None:
+    """Where the source has a hole now, the copy gets zeroes."""
+    source, copy = tmp_path / "source", tmp_path / "copy"
+    mib = 1 << 20
+    source.write_bytes(b"a" * (4 * mib + 7))
+    copy_sparse(source, copy, variable="X")
+    with source.open("r+b") as out:
+        out.write(b"not told of")
+        out.truncate(mib)
+        out.truncate(4 * mib + 7)
+        out.seek(3 * mib)
+        out.write(b"b" * mib)
+        out.write(b"the end")
+
+    copy_stretches(source, copy, [(mib, 3 * mib), (3 * mib, 4 * mib + 7)], variable="X")
+
+    assert copy.read_bytes()[mib:] == source.read_bytes()[mib:]
+    assert copy.read_bytes()[:mib] == b"a" * mib

@@ -12,6 +12,7 @@ import pytest
 
 from pyro_mcp.errors import GuestLostError, InvalidInputError, WorkspaceFileError
 from pyro_mcp.machines import files as transport
+from pyro_mcp.machines.stillness import frozen
 from pyro_mcp.sdk.manager import VmManager
 from pyro_mcp.workspaces import files, lifecycle
 
@@ -225,7 +226,7 @@ def test_changes_are_those_against_the_seed_whatever_the_overlay_keeps(
 def test_a_frozen_disk_does_not_change_and_goes_on_afterwards(
     shared_workspace: SharedWorkspace,
 ) -> None:
-    with transport.frozen(shared_workspace.home):
+    with frozen(shared_workspace.home):
         pass
 
     assert shared_workspace.run("echo thawed > thawed; cat thawed; rm thawed").stdout == "thawed\n"
@@ -235,7 +236,7 @@ def test_a_disk_that_is_frozen_too_long_thaws_by_itself_and_the_caller_learns_of
     shared_workspace: SharedWorkspace,
 ) -> None:
     with pytest.raises(GuestLostError, match="held still"):
-        with transport.frozen(shared_workspace.home, seconds=1):
+        with frozen(shared_workspace.home, seconds=1):
             assert shared_workspace.run("sync; echo thawed > t; cat t; rm t").stdout == "thawed\n"
 
 

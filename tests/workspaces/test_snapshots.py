@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pyro_mcp import Pyro
-from pyro_mcp.config import STATE_VARIABLE
+from pyro_mcp.config import DEBIAN_KERNEL, OWN_KERNEL, STATE_VARIABLE
+from pyro_mcp.environments import cache
+from pyro_mcp.environments.image import loader_command
 from pyro_mcp.errors import (
     GuestLostError,
     GuestStartError,
@@ -317,3 +321,68 @@ def test_a_large_snapshot_of_a_busy_workspace_is_of_one_moment(
             writing.result()
     first, second = run(pyro, workspace_id, "md5sum -c sum > /dev/null && cat a b").split()
     assert int(first) - int(second) in (0, 1)
+
+
+_WRITER = """
+import os, random, struct, sys
+PAGE, PAGES = 4096, 24000
+source = random.Random(1)
+file = os.open("pages", os.O_RDWR | os.O_CREAT, 0o644)
+if sys.argv[1:] == ["check"]:
+    # What one write left is all that was written before it, and nothing of what came after.
+    held = []
+    for page in range(PAGES):
+        number, *rest = struct.unpack("<512Q", os.pread(file, PAGE, page * PAGE))
+        assert rest == [number] * 511, (page, number, set(rest))
+        held.append(number)
+    expected = [0] * PAGES
+    for number in range(1, max(held) + 1):
+        expected[source.randrange(PAGES)] = number
+    assert held == expected, [i for i in range(PAGES) if held[i] != expected[i]][:5]
+    print(max(held))
+    sys.exit()
+os.write(file, bytes(PAGE * PAGES))
+os.fsync(file)
+number = 0
+while True:
+    number += 1
+    os.pwrite(file, struct.pack("<Q", number) * 512, source.randrange(PAGES) * PAGE)
+    if number % 50 == 0:
+        os.fdatasync(file)
+        open("renamed", "w").write(str(number))
+        os.replace("renamed", "last")
+"""
+
+
+@pytest.mark.parametrize("kernel", [OWN_KERNEL, DEBIAN_KERNEL])
+@pytest.mark.timeout(240)
+def test_a_snapshot_of_a_guest_that_never_stops_writing_is_its_disk_at_one_moment(
+    pyro: Pyro, kernel: str
+) -> None:
+    """With a kernel that keeps a record of what was written, and with one that keeps none."""
+    pyro.manager.settings = replace(pyro.manager.settings, kernel=kernel)
+    made = pyro.create_workspace(environment="debian:12", mem_mib=256)
+    workspace_id = str(made["workspace_id"])
+    pyro.write_workspace_file(workspace_id, "writer.py", text=_WRITER)
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(
+            pyro.exec_workspace, workspace_id, command="python3 writer.py", timeout_seconds=200
+        )
+        until(lambda: "last" in run(pyro, workspace_id, "ls").split(), timeout=60)
+        pyro.create_snapshot(workspace_id, "first")
+        last = int(run(pyro, workspace_id, "cat last"))
+        until(lambda: int(run(pyro, workspace_id, "cat last")) > last, timeout=60)
+        pyro.create_snapshot(workspace_id, "second")
+        pyro.reset_workspace(workspace_id, snapshot="first")
+        with pytest.raises(GuestLostError):
+            writing.result()
+    first = int(run(pyro, workspace_id, "python3 writer.py check"))
+    pyro.reset_workspace(workspace_id, snapshot="second")
+    second = int(run(pyro, workspace_id, "python3 writer.py check"))
+
+    assert 0 < first < second
+    tree = cache.ensure_runtime(pyro.manager.settings).tree
+    for disk in pyro.manager.workspaces.place(workspace_id).snapshots.iterdir():
+        check = loader_command(tree, "usr/sbin/e2fsck", "-f", "-n", str(disk))
+        checked = subprocess.run(check, capture_output=True, check=False)
+        assert checked.returncode == 0, checked.stdout

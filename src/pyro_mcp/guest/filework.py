@@ -105,10 +105,10 @@ def _operation(name: str) -> Operation:
         from pyro_mcp.guest.secretfiles import install
 
         return install
-    if name == "freeze":
-        from pyro_mcp.guest.freeze import freeze
+    if name in ("freeze", "written"):
+        from pyro_mcp.guest import freeze
 
-        return freeze
+        return freeze.freeze if name == "freeze" else freeze.written
     from pyro_mcp.guest.fileops import OPERATIONS
 
     return OPERATIONS[name]

@@ -24,7 +24,7 @@ SEED = "/seed"
 CHANGED_FILES = "/data/workspace"
 """What is different in the workspace; without a seed all of it."""
 
-_ENVIRONMENT, _SEED, _DATA = "/dev/ubdb", "/dev/ubdc", "/dev/ubdd"
+_ENVIRONMENT, _SEED, DATA_DISK = "/dev/ubdb", "/dev/ubdc", "/dev/ubdd"
 _WORKSPACE = ROOT + protocol.WORKSPACE
 # redirect_dir: a directory of the lower layer can be renamed. xino: a file keeps its inode number
 # when it is copied up, which git and tar rely on; the bits it needs are free in ext4's.
@@ -64,7 +64,7 @@ def mount_own() -> None:
 def mount_disks() -> None:
     """The environment and what was changed of it, as one tree at ROOT."""
     system.mount(_ENVIRONMENT, "/env", "ext4", system.MS_RDONLY)
-    system.mount(_DATA, "/data", "ext4", system.MS_NOATIME, _WHOLE)
+    system.mount(DATA_DISK, "/data", "ext4", system.MS_NOATIME, _WHOLE)
     _directories("/data/root", "/data/workspace", "/data/workdir", "/data/workdir/root")
     _overlay("/env", "/data/root", "/data/workdir/root", ROOT)
     _directories(_WORKSPACE)
@@ -83,10 +83,10 @@ def mount_for_inspection() -> None:
     """
     system.mount(_ENVIRONMENT, "/env", "ext4", system.MS_RDONLY)
     try:
-        system.mount(_DATA, "/data", "ext4", system.MS_RDONLY)
+        system.mount(DATA_DISK, "/data", "ext4", system.MS_RDONLY)
     except OSError:
         # As it was left: its journal cannot be replayed on a disk that is only looked at.
-        system.mount(_DATA, "/data", "ext4", system.MS_RDONLY, "noload")
+        system.mount(DATA_DISK, "/data", "ext4", system.MS_RDONLY, "noload")
     system.mount("tmpfs", ROOT, "tmpfs", _PLAIN)
     _directories(_WORKSPACE)
     _layers(_WORKSPACE, "/data/root", "/env")

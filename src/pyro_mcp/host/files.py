@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from pyro_mcp.errors import DiskSpaceError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 _FICLONE = 0x40049409  # linux/fs.h
@@ -152,6 +152,29 @@ def refresh_copy(source: Path, target: Path, *, variable: str) -> None:
                     lambda start: _refresh(ours, theirs, start, min(start + _STRETCH, size)), starts
                 )
             )
+
+
+def copy_stretches(
+    source: Path, target: Path, stretches: Iterable[tuple[int, int]], *, variable: str
+) -> None:
+    """Copy parts of a file, first byte and the one after the last, over those of an earlier copy.
+
+    Raises:
+        DiskSpaceError: What is new in the source does not fit.
+    """
+    with (
+        source.open("rb", buffering=0) as original,
+        target.open("r+b", buffering=0) as copy,
+        room_explained(target, needed_mib=_needed_mib(original.fileno()), variable=variable),
+    ):
+        ours, theirs = copy.fileno(), original.fileno()
+        for start, end in stretches:
+            at = start
+            while (at := min(_next_data(theirs, at, end), _next_data(ours, at, end))) < end:
+                piece = memoryview(bytearray(min(_COMPARED, end - at)))
+                _read_at(theirs, at, piece)
+                _write_at(ours, at, piece)
+                at += len(piece)
 
 
 def _refresh(ours: int, theirs: int, at: int, end: int) -> None:

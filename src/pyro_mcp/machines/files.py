@@ -6,8 +6,6 @@ lone surrogates, as `os.fsdecode` gives them. What the guest answers is checked:
 
 from __future__ import annotations
 
-import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from pyro_mcp import protocol
@@ -51,7 +49,6 @@ __all__ = ["Change", "FileEntry", "Listing", "Match", "SearchOutcome", "Side", "
 SILENT_SECONDS = 120.0
 """Without a byte in either direction for so long, the guest counts as lost."""
 LIST_LIMIT = 200_000
-FREEZE_SECONDS = 10
 _LINES_LIMIT_BYTES = 256 * 1024 * 1024
 _LINE_LIMIT_BYTES = 64 * 1024 * 1024
 _LONGEST_MESSAGE = 2000
@@ -250,38 +247,6 @@ def put_secrets(home: Path, values: Mapping[str, bytes]) -> None:
     ask(home, {"op": "secrets", "entries": entries}, source=content)
 
 
-def sync(home: Path) -> None:
-    """Have the guest write to its disks what it holds in memory."""
-    ask(home, {"op": "sync"})
-
-
-@contextmanager
-def frozen(home: Path, *, seconds: int = FREEZE_SECONDS) -> Iterator[None]:
-    """While the block lasts, the data disk has all that was written and does not change.
-
-    Raises:
-        GuestLostError: The block took longer than `seconds`, after which the guest goes on in
-            any case: what was copied is of no use.
-    """
-    with channel.connect(home) as client:
-        exchange = Exchange(client, {"op": "freeze", "seconds": seconds})
-        try:
-            exchange.run(within_seconds=60)
-        except AgentError as error:
-            raise _refused(error) from None
-        since = time.monotonic()
-        yield
-        client.setblocking(False)
-        try:
-            ended = not client.recv(1)
-        except BlockingIOError:
-            ended = False
-        except OSError:
-            ended = True
-        if ended or time.monotonic() - since > seconds - 0.5:
-            raise GuestLostError(f"its disk could not be held still for more than {seconds} s")
-
-
 def ask(
     home: Path,
     request: Answer,
@@ -296,7 +261,7 @@ def ask(
         try:
             return exchange.run(within_seconds=silent_seconds, silent_seconds=silent_seconds)
         except AgentError as error:
-            raise _refused(error) from None
+            raise refused(error) from None
 
 
 def ask_lines(
@@ -327,7 +292,8 @@ def ask_lines(
     return end
 
 
-def _refused(error: AgentError) -> WorkspaceFileError | GuestRefusedError:
+def refused(error: AgentError) -> WorkspaceFileError | GuestRefusedError:
+    """What an agent's ERROR is to whoever asked."""
     message = "".join(char if char.isprintable() else "?" for char in error.message)
     hint = _HINTS.get(error.code)
     if hint is None:

@@ -16,15 +16,12 @@ from typing import TYPE_CHECKING
 from pyro_mcp import protocol
 from pyro_mcp.config import STATE_VARIABLE
 from pyro_mcp.errors import (
-    GuestLostError,
     InvalidInputError,
     NameTakenError,
     UnknownSnapshotError,
 )
-from pyro_mcp.host.files import copy_sparse, refresh_copy
-from pyro_mcp.machines import directory
+from pyro_mcp.host.files import copy_sparse
 from pyro_mcp.machines.choose import choose_engine
-from pyro_mcp.machines.files import FREEZE_SECONDS, frozen, sync
 from pyro_mcp.machines.inspection import inspecting
 from pyro_mcp.results.snapshots import (
     ResetSummary,
@@ -38,7 +35,7 @@ from pyro_mcp.results.workspaces import Workspace
 from pyro_mcp.state import snapshots as saved
 from pyro_mcp.state import workspaces as rows
 from pyro_mcp.state.snapshots import SnapshotRow
-from pyro_mcp.workspaces import lifecycle, naming, recovery, secret_file
+from pyro_mcp.workspaces import copies, lifecycle, naming, recovery, secret_file
 from pyro_mcp.workspaces.naming import BASELINE
 from pyro_mcp.workspaces.secret_file import Secrets
 from pyro_mcp.workspaces.store import quiet
@@ -69,7 +66,7 @@ def create(store: Store, workspace_id: str, snapshot_name: str) -> SnapshotCreat
         target = place.snapshots / file
         try:
             store.settle(row, place)
-            _save(store, place, place.disk(row.generation), target)
+            copies.save(store, place, place.disk(row.generation), target)
             size = target.stat().st_blocks * 512
             entry = SnapshotRow(
                 name=name, file=file, created_at=now, entry_count=0, bytes_written=size
@@ -150,10 +147,6 @@ def reset(store: Store, workspace_id: str, snapshot_name: str = BASELINE) -> Wor
     return WorkspaceResetResult(**vars(now), workspace_reset=summary)
 
 
-_COPIED_AT_ONCE_MIB = 32
-"""Less than that takes no longer to copy than the guest may stand still."""
-_STILL_SECONDS = 60
-
 LOOKING_AT = protocol.WORKSPACE.strip("/")
 """Where the guest of `looking` has the workspace, relative to all that it shows."""
 
@@ -225,7 +218,7 @@ def _source_for_fork(
         still = place.home / f"fork-{os.urandom(6).hex()}.ext4"
         try:
             store.settle(row, place)
-            _save(store, place, place.disk(row.generation), still)
+            copies.save(store, place, place.disk(row.generation), still)
             yield still
         finally:
             still.unlink(missing_ok=True)
@@ -261,45 +254,6 @@ def _back(store: Store, row: WorkspaceRow, place: Place, fresh: Path, *, restart
     fresh.unlink(missing_ok=True)
     if restart and not place.running:
         store.boot(row, place, generation=row.generation)
-
-
-def _save(store: Store, place: Place, disk: Path, target: Path) -> None:
-    """Copy the disk as it is at one moment; the guest stands still for as short as can be."""
-    with directory.accessing(target):
-        _copy(store, place, disk, target)
-
-
-def _copy(store: Store, place: Place, disk: Path, target: Path) -> None:
-    if place.running:
-        # It would stand still for this too.
-        with contextlib.suppress(GuestLostError):
-            sync(place.home)
-    if disk.stat().st_blocks >> 11 < _COPIED_AT_ONCE_MIB or not place.running:
-        with _still(store, place):
-            copy_sparse(disk, target, variable=STATE_VARIABLE)
-        return
-    # Most of it while the guest goes on: what it changes meanwhile is mended when it stands still.
-    shared = copy_sparse(disk, target, variable=STATE_VARIABLE)
-    with _still(store, place, seconds=_STILL_SECONDS):
-        if shared:
-            target.unlink()
-            copy_sparse(disk, target, variable=STATE_VARIABLE)
-        else:
-            refresh_copy(disk, target, variable=STATE_VARIABLE)
-
-
-@contextlib.contextmanager
-def _still(store: Store, place: Place, *, seconds: int = FREEZE_SECONDS) -> Iterator[None]:
-    """The disk does not change within the block: frozen when it runs, at rest when not."""
-    with contextlib.ExitStack() as owned:
-        if place.running:
-            try:
-                owned.enter_context(frozen(place.home, seconds=seconds))
-            except GuestLostError:
-                # On its way down: soon the disk is at rest by itself.
-                if not store.wait_until_stopped(place):
-                    raise
-        yield
 
 
 def _find(store: Store, workspace_id: str, snapshot_name: str) -> SnapshotRow:

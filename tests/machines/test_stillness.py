@@ -1,0 +1,104 @@
+"""What a hostile agent says of its disk is bounded, and never believed where it makes no sense."""
+
+from __future__ import annotations
+
+import json
+import random
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from pyro_mcp import protocol
+from pyro_mcp.errors import GuestLostError
+from pyro_mcp.machines import channel
+from pyro_mcp.machines.stillness import Record
+
+DISK = (1 << 20) + 512
+"""17 blocks of 64 KiB, the last one short."""
+BLOCK = 64 << 10
+
+
+@pytest.fixture
+def agent_that_says() -> Iterator[Callable[..., Record]]:
+    """A record of a disk of DISK bytes whose guest answers the next request with these frames."""
+    with TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(f"{folder}/{channel.API_SOCKET}")
+        listener.listen(1)
+        threads: list[threading.Thread] = []
+
+        def answer(said: bytes) -> None:
+            client, _ = listener.accept()
+            with client:
+                client.recv(100)
+                client.sendall(b"OK 1024\n" + protocol.preamble())
+                client.recv(65536)
+                try:
+                    client.sendall(said)
+                except OSError:
+                    return  # the host has heard enough
+
+        def say(bits: bytes, end: object) -> Record:
+            said = protocol.frame(protocol.STDOUT, bits) if bits else b""
+            said += protocol.frame(protocol.REPLY, json.dumps(end).encode())
+            threads.append(threading.Thread(target=answer, args=(said,)))
+            threads[-1].start()
+            return Record(Path(folder), DISK)
+
+        yield say
+        for thread in threads:
+            thread.join(30)
+
+
+def test_set_bits_are_stretches_and_end_with_the_disk(
+    agent_that_says: Callable[..., Record],
+) -> None:
+    # Blocks 0, 1, 7, 8 and 16; what lies behind the end means nothing.
+    record = agent_that_says(bytes([0b10000011, 0b1, 0b11111111]), {"block_bytes": BLOCK})
+
+    assert record.written() == [(0, 2 * BLOCK), (7 * BLOCK, 9 * BLOCK), (16 * BLOCK, DISK)]
+
+
+@pytest.mark.parametrize("end", [{}, {"block_bytes": 0}])
+def test_a_guest_without_a_record_says_so(
+    agent_that_says: Callable[..., Record], end: object
+) -> None:
+    assert agent_that_says(b"", end).written() is None
+
+
+@pytest.mark.parametrize(
+    ("bits", "end"),
+    [
+        (bytes(2), {"block_bytes": BLOCK}),
+        (bytes(1000), {"block_bytes": BLOCK}),
+        (bytes(3), {"block_bytes": 3 * BLOCK}),
+        (bytes(3), {"block_bytes": 1}),
+        (bytes(3), {"block_bytes": 1 << 40}),
+        (bytes(3), {"block_bytes": -BLOCK}),
+        (bytes(3), {"block_bytes": "64"}),
+        (bytes(3), [BLOCK]),
+    ],
+    ids=["too short", "too long", "no power", "tiny", "huge", "negative", "text", "a list"],
+)
+def test_what_makes_no_sense_is_refused(
+    agent_that_says: Callable[..., Record], bits: bytes, end: object
+) -> None:
+    with pytest.raises(GuestLostError):
+        agent_that_says(bits, end).written()
+
+
+def test_random_maps_stay_within_the_disk(agent_that_says: Callable[..., Record]) -> None:
+    source = random.Random(1)
+    for _ in range(50):
+        bits = source.randbytes(source.choice((3, 20, 33)))
+        written = agent_that_says(
+            bits, {"block_bytes": source.choice((BLOCK, 4096 << 5))}
+        ).written()
+
+        assert written is not None
+        edges = [edge for stretch in written for edge in stretch]
+        assert edges == sorted(edges)
+        assert all(0 <= edge <= DISK for edge in edges)
