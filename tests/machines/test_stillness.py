@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import socket
@@ -22,51 +23,69 @@ DISK = (1 << 20) + 512
 BLOCK = 64 << 10
 
 
+Agent = Callable[..., Path]
+
+
 @pytest.fixture
-def agent_that_says() -> Iterator[Callable[..., Record]]:
-    """A record of a disk of DISK bytes whose guest answers the next request with these frames."""
+def agent_that_says() -> Iterator[Agent]:
+    """Makes a machine's directory whose agent answers one request after another with these."""
     with TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as listener:
         listener.bind(f"{folder}/{channel.API_SOCKET}")
         listener.listen(1)
         threads: list[threading.Thread] = []
 
-        def answer(said: bytes) -> None:
-            client, _ = listener.accept()
-            with client:
-                client.recv(100)
-                client.sendall(b"OK 1024\n" + protocol.preamble())
-                client.recv(65536)
-                try:
-                    client.sendall(said)
-                except OSError:
-                    return  # the host has heard enough
+        def answer(*answers: bytes) -> None:
+            for said in answers:
+                client, _ = listener.accept()
+                with client:
+                    client.recv(100)
+                    client.sendall(b"OK 1024\n" + protocol.preamble())
+                    client.recv(65536)
+                    with contextlib.suppress(OSError):  # the host has heard enough
+                        client.sendall(said)
 
-        def say(bits: bytes, end: object) -> Record:
-            said = protocol.frame(protocol.STDOUT, bits) if bits else b""
-            said += protocol.frame(protocol.REPLY, json.dumps(end).encode())
-            threads.append(threading.Thread(target=answer, args=(said,)))
+        def say(*answers: bytes) -> Path:
+            threads.append(threading.Thread(target=answer, args=answers))
             threads[-1].start()
-            return Record(Path(folder), DISK)
+            return Path(folder)
 
         yield say
         for thread in threads:
             thread.join(30)
 
 
+def told(bits: bytes, end: object, *, kind: int = protocol.REPLY) -> bytes:
+    """An answer with a map."""
+    said = protocol.frame(protocol.STDOUT, bits) if bits else b""
+    return said + protocol.frame(kind, json.dumps(end).encode())
+
+
 def test_set_bits_are_stretches_and_end_with_the_disk(
-    agent_that_says: Callable[..., Record],
+    agent_that_says: Agent,
 ) -> None:
     # Blocks 0, 1, 7, 8 and 16; what lies behind the end means nothing.
-    record = agent_that_says(bytes([0b10000011, 0b1, 0b11111111]), {"block_bytes": BLOCK})
+    bits = bytes([0b10000011, 0b1, 0b11111111])
+    home = agent_that_says(told(bits, {"block_bytes": BLOCK}))
 
-    assert record.written() == [(0, 2 * BLOCK), (7 * BLOCK, 9 * BLOCK), (16 * BLOCK, DISK)]
+    assert Record(home, DISK).written() == [
+        (0, 2 * BLOCK),
+        (7 * BLOCK, 9 * BLOCK),
+        (16 * BLOCK, DISK),
+    ]
 
 
 @pytest.mark.parametrize("end", [{}, {"block_bytes": 0}])
-def test_a_guest_without_a_record_says_so(
-    agent_that_says: Callable[..., Record], end: object
+def test_a_guest_without_a_record_says_so(agent_that_says: Agent, end: object) -> None:
+    assert Record(agent_that_says(told(b"", end)), DISK).written() is None
+
+
+def test_an_agent_of_an_earlier_version_is_asked_to_write_out_alone(
+    agent_that_says: Agent,
 ) -> None:
-    assert agent_that_says(b"", end).written() is None
+    refusal = {"code": "bad_request", "message": "its op is 'written'"}
+    home = agent_that_says(told(b"", refusal, kind=protocol.ERROR), told(b"", {}))
+
+    assert Record.begin(home, DISK) is None
 
 
 @pytest.mark.parametrize(
@@ -83,20 +102,18 @@ def test_a_guest_without_a_record_says_so(
     ],
     ids=["too short", "too long", "no power", "tiny", "huge", "negative", "text", "a list"],
 )
-def test_what_makes_no_sense_is_refused(
-    agent_that_says: Callable[..., Record], bits: bytes, end: object
-) -> None:
+def test_what_makes_no_sense_is_refused(agent_that_says: Agent, bits: bytes, end: object) -> None:
     with pytest.raises(GuestLostError):
-        agent_that_says(bits, end).written()
+        Record(agent_that_says(told(bits, end)), DISK).written()
 
 
-def test_random_maps_stay_within_the_disk(agent_that_says: Callable[..., Record]) -> None:
+def test_random_maps_stay_within_the_disk(agent_that_says: Agent) -> None:
     source = random.Random(1)
     for _ in range(50):
         bits = source.randbytes(source.choice((3, 20, 33)))
-        written = agent_that_says(
-            bits, {"block_bytes": source.choice((BLOCK, 4096 << 5))}
-        ).written()
+        block = source.choice((BLOCK, 2 * BLOCK))
+        home = agent_that_says(told(bits, {"block_bytes": block}))
+        written = Record(home, DISK).written()
 
         assert written is not None
         edges = [edge for stretch in written for edge in stretch]
