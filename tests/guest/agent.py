@@ -110,11 +110,22 @@ class FakeSandboxes:
         self._loop.call_from_thread(lambda: taker(given))
 
 
+def watched_processes() -> set[str]:
+    """Descriptors of this process that stand for processes."""
+    found = set()
+    for entry in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # it was the loop's, and is closed
+            if "pidfd" in str(entry.readlink()):
+                found.add(entry.name)
+    return found
+
+
 class HostAgent:
     """A running server, and a way to talk to it."""
 
     def __init__(self, address: Path) -> None:
         self._address = str(address)
+        self._watched_before = watched_processes()
         self.loop = Loop()
         self.sandboxes = FakeSandboxes(self.loop)
         self.halted = threading.Event()
@@ -167,6 +178,8 @@ class HostAgent:
     def close(self) -> None:
         if not self.halted.is_set():
             until(lambda: self.commands() == 0)
+        # What it killed last, a look at a service say, it has still to see the end of.
+        until(lambda: watched_processes() <= self._watched_before)
 
         def stop() -> None:
             self._stop = True

@@ -177,7 +177,9 @@ def test_writers_have_their_turn_one_after_the_other(agent: HostAgent) -> None:
 
 def test_halting_ends_shells(agent: HostAgent) -> None:
     opened(agent)
-    wrote(agent, b"trap '' HUP TERM INT; sleep 600\n")
+    # Without a job: those are in groups of their own, which only a real sandbox holds together.
+    wrote(agent, b"trap '' HUP TERM INT; echo de''af\n")
+    wait_for(agent, b"deaf")
 
     with agent.connect() as host:
         host.ask(op="halt")
