@@ -135,7 +135,7 @@ class HostAgent:
         self._listener.listen(128)
         self._listener.setblocking(False)
         self._null = os.open(os.devnull, os.O_RDWR)
-        self._terminals = os.open("/dev/pts", os.O_PATH | os.O_DIRECTORY)
+        self._terminals = os.open("/dev", os.O_PATH | os.O_DIRECTORY)
         self._server = Server(
             self.loop,
             self._listener,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import suppress
 
 from pyro_mcp import Pyro
 from tests.support import until
@@ -12,12 +13,15 @@ from tests.support.processes import descendants
 
 def test_a_host_that_shuts_down_loses_nothing_of_a_workspace(pyro: Pyro) -> None:
     """TERM is what every process gets then; what the guest had only in memory is written."""
+    before = {process.pid for process in descendants(os.getpid())}
     workspace_id = str(pyro.create_workspace(environment="debian:12", mem_mib=256)["workspace_id"])
     pyro.exec_workspace(workspace_id, command="echo kept > /etc/note; seq 10000 > numbers")
 
-    for process in descendants(os.getpid()):
-        if workspace_id in process.command:
-            os.kill(process.pid, signal.SIGTERM)
+    # The innermost first, so that the monitor hears of it last.
+    for process in reversed(descendants(os.getpid())):
+        if process.pid not in before:
+            with suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGTERM)
 
     until(lambda: pyro.status_workspace(workspace_id)["state"] == "stopped")
     again = pyro.exec_workspace(workspace_id, command="cat /etc/note; wc -l < numbers")

@@ -75,7 +75,10 @@ def _become(
 
         for number in (_signal.SIGPIPE, _signal.SIGINT):  # Python's own; a start resets no others
             _signal.signal(number, _signal.SIG_DFL)
-        _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
+        # What all processes of a host get when it shuts down is for the monitor alone, which has
+        # the guest write out first. It ends the jail by SIGKILL.
+        told_to_all = (_signal.SIGTERM, _signal.SIGINT, _signal.SIGHUP)
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, told_to_all)
         null = os.open("/dev/null", os.O_RDWR)
         os.dup2(null, 0)
         os.dup2(console, 1)
