@@ -42,6 +42,18 @@ def wrote(agent: HostAgent, text: bytes, shell_id: str = SHELL) -> dict[str, obj
     return answer
 
 
+def wrote_after_its_end(agent: HostAgent, more: bytes) -> tuple[int, dict[str, object]]:
+    """What a write is answered whose first line ended the shell, before `more` came."""
+    opened(agent)
+    with agent.connect() as host:
+        host.ask(op="shell_write", shell_id=SHELL)
+        host.send(protocol.STDIN, b"exit 5\n")
+        until(lambda: ask(agent, op="shell_read", shell_id=SHELL, **READ)[2]["state"] == "stopped")
+        host.send(protocol.STDIN, more)
+        _, _, kind, answer = host.answer()
+    return kind, answer
+
+
 def closed(agent: HostAgent, shell_id: str = SHELL) -> dict[str, object]:
     return ask(agent, op="shell_close", shell_id=shell_id)[2]
 
@@ -132,25 +144,13 @@ def test_a_host_that_goes_away_leaves_the_shell_and_no_descriptor(agent: HostAge
 
 
 def test_what_was_all_typed_was_taken_even_if_the_shell_ended_of_it(agent: HostAgent) -> None:
-    opened(agent)
-    with agent.connect() as host:
-        host.ask(op="shell_write", shell_id=SHELL)
-        host.send(protocol.STDIN, b"exit 5\n")
-        until(lambda: ask(agent, op="shell_read", shell_id=SHELL, **READ)[2]["state"] == "stopped")
-        host.send(protocol.STDIN)
-        _, _, kind, answer = host.answer()
+    kind, answer = wrote_after_its_end(agent, b"")
 
     assert (kind, answer["taken"], answer["exit_code"]) == (protocol.REPLY, 7, 5)
 
 
 def test_what_is_typed_after_the_shell_has_ended_is_not_taken(agent: HostAgent) -> None:
-    opened(agent)
-    with agent.connect() as host:
-        host.ask(op="shell_write", shell_id=SHELL)
-        host.send(protocol.STDIN, b"exit 5\n")
-        until(lambda: ask(agent, op="shell_read", shell_id=SHELL, **READ)[2]["state"] == "stopped")
-        host.send(protocol.STDIN, b"ls\n")
-        _, _, kind, answer = host.answer()
+    kind, answer = wrote_after_its_end(agent, b"ls\n")
 
     assert (kind, answer["code"], answer["taken"]) == (
         protocol.ERROR,

@@ -135,12 +135,7 @@ def refresh_copy(source: Path, target: Path, *, variable: str) -> None:
     Raises:
         DiskSpaceError: What is new in the source does not fit.
     """
-    with (
-        source.open("rb", buffering=0) as original,
-        target.open("r+b", buffering=0) as copy,
-        room_explained(target, needed_mib=_needed_mib(original.fileno()), variable=variable),
-    ):
-        ours, theirs = copy.fileno(), original.fileno()
+    with _copy_and_source(target, source, variable) as (ours, theirs):
         size = os.fstat(theirs).st_size
         from concurrent.futures import ThreadPoolExecutor  # loads much, and few need it
 
@@ -162,12 +157,7 @@ def copy_stretches(
     Raises:
         DiskSpaceError: What is new in the source does not fit.
     """
-    with (
-        source.open("rb", buffering=0) as original,
-        target.open("r+b", buffering=0) as copy,
-        room_explained(target, needed_mib=_needed_mib(original.fileno()), variable=variable),
-    ):
-        ours, theirs = copy.fileno(), original.fileno()
+    with _copy_and_source(target, source, variable) as (ours, theirs):
         for start, end in stretches:
             at = start
             while (at := min(_next_data(theirs, at, end), _next_data(ours, at, end))) < end:
@@ -175,6 +165,17 @@ def copy_stretches(
                 _read_at(theirs, at, piece)
                 _write_at(ours, at, piece)
                 at += len(piece)
+
+
+@contextmanager
+def _copy_and_source(target: Path, source: Path, variable: str) -> Iterator[tuple[int, int]]:
+    """Descriptors of an earlier copy, to be changed, and of its source."""
+    with (
+        source.open("rb", buffering=0) as original,
+        target.open("r+b", buffering=0) as copy,
+        room_explained(target, needed_mib=_needed_mib(original.fileno()), variable=variable),
+    ):
+        yield copy.fileno(), original.fileno()
 
 
 def _refresh(ours: int, theirs: int, at: int, end: int) -> None:
