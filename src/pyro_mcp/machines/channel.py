@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import socket
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from pyro_mcp.errors import (
     NetworkError,
     ProtocolVersionError,
 )
+from pyro_mcp.host import sockets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -98,12 +98,7 @@ def stop(directory: Path) -> bool:
 def _open(directory: Path) -> socket.socket:
     client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        # A socket's path is limited to 107 bytes, a directory's is not.
-        folder = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            client.connect(f"/proc/self/fd/{folder}/{API_SOCKET}")
-        finally:
-            os.close(folder)
+        sockets.connect(client, directory, API_SOCKET)
     except OSError as error:
         client.close()
         raise GuestUnreachableError("its monitor is gone") from error

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import time
 from typing import TYPE_CHECKING, Any
 
 from pyro_mcp.errors import GuestUnreachableError
+from pyro_mcp.host import sockets
 from pyro_mcp.network.control import SOCKET_NAME
 
 if TYPE_CHECKING:
@@ -71,12 +71,7 @@ def _ask(home: Path, question: dict[str, Any]) -> dict[str, Any]:
 def _exchange(home: Path, question: bytes) -> bytes:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
         client.settimeout(_SECONDS)
-        # A socket's path is limited to 107 bytes, a directory's is not.
-        folder = os.open(home, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            client.connect(f"/proc/self/fd/{folder}/{SOCKET_NAME}")
-        finally:
-            os.close(folder)
+        sockets.connect(client, home, SOCKET_NAME)
         client.sendall(question + b"\n")
         answer = b"".join(iter(lambda: client.recv(1 << 16), b""))
     if not answer:
