@@ -47,12 +47,7 @@ class Connections:
             sqlite3.OperationalError: The file cannot be opened.
         """
         file = self._file()
-        connection = self._kept_for(file) or sqlite3.connect(
-            self._path,
-            timeout=self._busy_seconds,
-            isolation_level=None,
-            check_same_thread=False,
-        )
+        connection = self._kept_for(file) or self._open()
         keep = False
         try:
             yield connection
@@ -69,6 +64,17 @@ class Connections:
         """Close those that nobody uses now; the next use opens another."""
         with self._lock:
             _close_all(self._kept)
+
+    def _open(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self._path,
+            timeout=self._busy_seconds,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        connection.row_factory = sqlite3.Row
+        connection.execute("PRAGMA foreign_keys = ON")
+        return connection
 
     def _kept_for(self, file: _File | None) -> sqlite3.Connection | None:
         with self._lock:

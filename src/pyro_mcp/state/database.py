@@ -84,8 +84,6 @@ class Database:
                     self._state_dir, str(error), variable=STATE_VARIABLE
                 ) from error
             try:
-                connection.row_factory = sqlite3.Row
-                connection.execute("PRAGMA foreign_keys = ON")
                 self._migrate(connection)
                 yield connection
             except sqlite3.OperationalError as error:
