@@ -19,6 +19,8 @@ from pyro_mcp.environments import cache
 from pyro_mcp.environments.image import make_image
 from pyro_mcp.jail.bubblewrap import find_tool
 
+_PARTS = ("linux", "lib", "lib64")
+"""Of the jail's root: the kernel and what it is linked with."""
 _SOURCE = Path(__file__).with_name("bare_kernel.c")
 _MEM_MIB = 512
 _TOGETHER = 8
@@ -96,11 +98,14 @@ def _command(
 ) -> list[str]:
     with ground.kernel(kernel):
         jail_root = cache.ensure_runtime(ground.pyro.manager.settings).jail_root
-    # The kernel's own libc is beside it; bubblewrap alone costs a few milliseconds.
+    # The kernel's own libc is beside it; bubblewrap alone costs a few milliseconds. Parts of the
+    # jail's root and not all of it: mount points would be made in the directory that every
+    # machine of this cache starts from.
     return [
         *(["taskset", "--cpu-list", str(last_cpu())] if pinned else []),
         find_tool("bwrap") or "bwrap", "--unshare-pid", "--die-with-parent",
-        "--bind", str(jail_root), "/", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp",
+        *(word for part in _PARTS for word in ("--ro-bind", str(jail_root / part), f"/{part}")),
+        "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp",
         "--ro-bind", str(disk), "/tmp/disk",
         "--setenv", "HOME", "/tmp", "--setenv", "TMPDIR", "/tmp",
         "/linux", f"mem={_MEM_MIB}M", *options, "ubd0dr=/tmp/disk", "init=/init", "--", *words,
