@@ -201,9 +201,44 @@ def test_what_diff_u_writes_of_two_directories_applies(tmp_path: Path) -> None:
 
     tree.patched(done.stdout.decode())
 
-    # Where the name of the whole directory counts is known only of what exists already.
-    assert text_of(tree, "sub/kept") == text_of(HostTree(new), "sub/kept")
-    assert not (old / "gone").exists()
+    assert content(old) == content(new)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "place"),
+    [
+        ("dir.orig/new", "dir/new", "dir/new"),
+        ("before/new", "after/new", "new"),
+        ("before/deep/new", "after/deep/new", "deep/new"),
+        ("a/deep/new", "b/deep/new", "deep/new"),
+        ("new.orig", "new", "new"),
+    ],
+)
+def test_a_patch_of_additions_alone_keeps_the_top_directory_that_is_there(
+    tree: HostTree, old: str, new: str, place: str
+) -> None:
+    tree.patched(
+        f"--- {old}\t1970-01-01 00:00:00.000000000 +0000\n"
+        f"+++ {new}\t2026-01-01 00:00:00.000000000 +0000\n@@ -0,0 +1 @@\n+new\n"
+    )
+
+    assert text_of(tree, place) == b"new\n"
+
+
+def test_an_addition_goes_where_the_other_files_of_its_directory_are(tmp_path: Path) -> None:
+    """A project that has a directory of its own name, as Python's often do."""
+    for root in (tmp_path / "app.orig", tmp_path / "app"):
+        write(root, "app/main.py", TEN)
+        write(root, "setup.py", TEN)
+    write(tmp_path / "app", "new.py", b"new\n")
+    write(tmp_path / "app", "setup.py", TEN.replace(b"9", b"nine"))
+    done = subprocess.run(
+        [needs("diff"), "-urN", "app.orig", "app"], cwd=tmp_path, capture_output=True, check=False
+    )
+
+    HostTree(tmp_path / "app.orig").patched(done.stdout.decode())
+
+    assert content(tmp_path / "app.orig") == content(tmp_path / "app")
 
 
 def test_what_git_format_patch_adds_around_a_patch_is_no_part_of_it(tree: HostTree) -> None:
@@ -228,7 +263,7 @@ def test_what_git_format_patch_adds_around_a_patch_is_no_part_of_it(tree: HostTr
         ("--- a/../x\n+++ b/../x\n@@ -1 +1 @@\n-a\n+b\n", "without '..'"),
         ("--- /dev/null\n+++ /etc/cron.d/x\n@@ -0,0 +1 @@\n+a\n", "outside /workspace"),
         ("--- /dev/null\n+++ b/\n@@ -0,0 +1 @@\n+a\n", "no file of"),
-        ("diff --git a/x b/x\nindex 1..2\nGIT binary patch\nliteral 1\nIcmZ\n", "binary file"),
+        ("diff --git a/x b/x\nindex 1..2\nGIT binary patch\nliteral 1\nIcmZ\n", "binary file 'x'"),
         ("diff --git a/x b/x\nindex 1..2\nBinary files a/x and b/x differ\n", "binary file"),
         ("Binary files a/x and b/x differ\n", "binary file"),
         ("diff --git a/x b/x\nindex 1..2 100644\n", "says nothing"),

@@ -141,16 +141,18 @@ def duration(option: str, text: str) -> float:
     return float(match[1]) * _UNITS[match[2]]
 
 
-def text_of(option: str, path: str) -> str:
+def text_of(option: str, path: str, *, errors: str = "strict") -> str:
     """The text of a file of this host, or of standard input if that is '-', as it is.
+
+    `errors` is Python's, for bytes that are not UTF-8.
 
     Raises:
         InvalidInputError: It cannot be read, or is not UTF-8.
     """
     try:
         if path == "-":
-            return "" if sys.stdin is None else sys.stdin.buffer.read().decode()
-        return Path(path).expanduser().read_bytes().decode()
+            return "" if sys.stdin is None else sys.stdin.buffer.read().decode(errors=errors)
+        return Path(path).expanduser().read_bytes().decode(errors=errors)
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise InvalidInputError(

@@ -183,7 +183,8 @@ def apply(workspace_id: str, text: str | None, patch_file: str | None, as_json: 
     """Apply a unified diff to /workspace, all of it or nothing."""
     options.one_of(patch=text, patch_file=patch_file)
     if text is None:
-        text = options.text_of("--patch-file", patch_file or "")
+        # Sources in older encodings are patched too.
+        text = options.text_of("--patch-file", patch_file or "", errors="surrogateescape")
     from pyro_mcp.sdk.pyro import Pyro
 
     result = Pyro().apply_workspace_patch(workspace_id, patch=text)

@@ -85,13 +85,14 @@ class _Planning:
         self._read: dict[str, State] = {}
         self._now: dict[str, State | None] = {}
         self._renamed: dict[str, str] = {}
+        self._tops: dict[str, bool] = {}
         # A name may be taken by what the same patch moves away, as in an exchange of names.
         self._leaving = {self._source(one) for one in changes if one.removes}
 
     def run(self) -> Plan:
         for change in self._changes:
             self._check_parents(change)
-            if not change.names or (change.may_create and self._get(change.names[0]) is None):
+            if not change.names or (change.may_create and self._get(self._source(change)) is None):
                 self._add(change)
             elif change.target is not None:
                 self._rename(change)
@@ -106,7 +107,7 @@ class _Planning:
         return Plan(steps, self._renamed)
 
     def _add(self, change: FileChange) -> None:
-        path = change.target or change.names[0]
+        path = change.target or self._source(change)
         if self._occupied(path):
             raise PatchConflictError(
                 path, "exists, and the patch adds it", hint="Delete it first, or patch it instead."
@@ -178,7 +179,28 @@ class _Planning:
     def _source(self, change: FileChange) -> str:
         if not change.names:
             return change.shown
-        return next((one for one in change.names if one in self._there), change.names[0])
+        for name in change.names:
+            if name in self._there:
+                return name
+        named = change.names[0]
+        # A third name, when there is one, is without the two directories that were compared.
+        if change.may_create and len(change.names) == 3:
+            return named if self._keeps_top(named.partition("/")[0]) else change.names[2]
+        return named
+
+    def _keeps_top(self, top: str) -> bool:
+        """Whether names of `diff -uN` with this top directory mean it, or begin below it.
+
+        As with the patch's files that are there; without any, if the tree has such a directory.
+        """
+        if top not in self._tops:
+            self._tops[top] = top in self._there
+            for one in self._changes:
+                names = one.names if one.names and one.names[0].startswith(f"{top}/") else ()
+                if any(name in self._there for name in names):
+                    self._tops[top] = names[0] in self._there
+                    break
+        return self._tops[top]
 
     def _get(self, path: str) -> State | None:
         return self._now[path] if path in self._now else self._original(path)

@@ -108,9 +108,8 @@ def _fields(head: list[str], offset: int) -> dict[str, str]:
     fields = {}
     for at, line in enumerate(head[1:], offset + 2):
         if line == "GIT binary patch" or line.startswith("Binary files "):
-            raise PatchError(
-                f"changes a binary file in line {at}", hint="Write such files with 'file write'."
-            )
+            name = _git_pair(head[0].removeprefix(_GIT), None, offset)[1]
+            raise _binary(f"{name!r} in line {at}")
         found = re.match(
             r"(old mode|new mode|new file mode|deleted file mode"
             r"|rename from|rename to|copy from|copy to) (.+)",
@@ -222,7 +221,7 @@ def _plain_change(file: PatchedFile) -> FileChange:
     old, new = _label(file.source_file), _label(file.target_file)
     hunks = _hunks(file)
     if file.is_binary_file:
-        raise PatchError(f"changes the binary file {new!r}", hint="Write it with 'file write'.")
+        raise _binary(repr(new))
     if old == _NONE:
         return FileChange(names=(), target=_clean(new.removeprefix("b/")), hunks=hunks)
     if new == _NONE:
@@ -300,6 +299,13 @@ def _refuse_leftovers(lines: list[str], files: list[PatchedFile], offset: int) -
                 f"has a hunk with more lines than its header says, in line {offset + at + 1}",
                 hint="Count the hunk's lines anew, or give the output of 'git diff' unaltered.",
             )
+
+
+def _binary(name: str) -> PatchError:
+    return PatchError(
+        f"changes the binary file {name}",
+        hint="Take it out of the patch, and put the file there with 'sync push'.",
+    )
 
 
 def _label(name: str) -> str:

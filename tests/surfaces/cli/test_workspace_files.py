@@ -77,6 +77,18 @@ def test_text_and_patches_come_from_standard_input(kept: Pyro, workspace_id: str
     assert kept.read_workspace_file(workspace_id, "f")["content"] == "two\n"
 
 
+def test_a_patch_of_a_source_in_an_older_encoding_applies(
+    kept: Pyro, workspace_id: str, tmp_path: Path
+) -> None:
+    kept.write_workspace_file_bytes(workspace_id, "f", content=b"stra\xdfe\n")
+    patch = tmp_path / "patch"
+    patch.write_bytes(b"--- a/f\n+++ b/f\n@@ -1 +1,2 @@\n stra\xdfe\n+caf\xe9\n")
+
+    _pyro("patch", "apply", workspace_id, "--patch-file", str(patch))
+
+    assert kept.read_workspace_file_bytes(workspace_id, "f") == b"stra\xdfe\ncaf\xe9\n"
+
+
 def test_what_limits_leave_out_is_said(kept: Pyro, workspace_id: str, tmp_path: Path) -> None:
     kept.exec_workspace(workspace_id, command="seq 100 > numbers; mkfifo pipe")
 
