@@ -69,6 +69,28 @@ def frame(content: str, times: int = 1) -> str:
     return "sent"
 
 
+def held(resolver: str, count: int) -> int:
+    """Of so many connections to a resolver, how many are left when the last one has its answer."""
+    kept = []
+    for _ in range(count):
+        kept.append(socket.create_connection((resolver, 53), SECONDS))
+        kept[-1].sendall(b"\xff\xff" + bytes(1000))  # the beginning of a long question
+    last = socket.create_connection((resolver, 53), SECONDS)
+    question = struct.pack(">HHHHHH", 7, 0x0100, 1, 0, 0, 0) + b"\1a\4test\0\0\1\0\1"
+    last.sendall(len(question).to_bytes(2, "big") + question)
+    last.recv(65535)
+    left = 1
+    for sock in kept:
+        sock.setblocking(False)
+        try:
+            sock.recv(1)
+        except BlockingIOError:
+            left += 1
+        except OSError:
+            continue
+    return left
+
+
 def many(address: str, count: int) -> dict[str, int]:
     """So many connections at a time; how they ended."""
     ended: dict[str, int] = {}

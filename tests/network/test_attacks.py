@@ -107,6 +107,14 @@ def test_many_connections_neither_end_the_gateway_nor_open_anything(egress: Gues
     assert results == [{REFUSED: 1500}, {"connected": 300}, OTHER_WEB]
 
 
+def test_connections_to_the_resolver_that_ask_nothing_are_few(egress: Guest) -> None:
+    """What each has sent would lie in the host's memory."""
+    held, name = egress.tries(("held", protocol.GATEWAY_IP, 300), ("names", "b.test"))
+
+    assert 1 <= held <= 64
+    assert OTHER_WEB in name
+
+
 def test_a_flood_of_connection_requests_leaves_the_gateway_answering(egress: Guest) -> None:
     answers = egress.tries(
         ("frame", _tcp(protocol.GUEST_IP, WEB, flags=SYN), 3000),

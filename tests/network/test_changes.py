@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from pyro_mcp import Pyro
 from pyro_mcp.errors import WorkspaceStateError
 from tests.network.conftest import Guest, MakeGuest
 from tests.network.test_reach import NO_NAME, REFUSED
-from tests.support.internet import OTHER_WEB, PRIVATE, WEB, WEB6
+from tests.support.internet import OTHER_WEB, PRIVATE, SILENT, WEB, WEB6
 from tests.support.processes import descendants, is_running
 from tests.support.waiting import until
 
@@ -40,6 +42,29 @@ def test_a_policy_changes_while_the_guest_runs(changing: Guest) -> None:
     assert off == [REFUSED, NO_NAME]
     assert opened == [PRIVATE, OTHER_WEB, REFUSED]
     assert changing.tries(("tcp", PRIVATE), ("web", OTHER_WEB)) == [REFUSED, OTHER_WEB]
+
+
+def test_a_connection_that_is_being_made_ends_with_the_policy_that_allowed_it(
+    changing: Guest,
+) -> None:
+    """A server that answers late must not be reached by what was asked for before."""
+    asked = "637100CB:0050 02"  # 203.0.113.99, port 80, SYN_SENT: as in /proc/net/tcp
+    table = [*changing.world.enter, "cat", "/proc/net/tcp"]
+    with ThreadPoolExecutor() as pool:
+        attempt = pool.submit(changing.tries, ("tcp", SILENT))
+        until(lambda: asked in subprocess.run(table, capture_output=True, text=True).stdout)
+        changing.update(network_allow=["a.test"])
+
+        assert attempt.result() == [REFUSED]
+    changing.update(network_allow=[])
+
+
+def test_a_name_in_another_script_is_allowed_while_the_guest_runs(changing: Guest) -> None:
+    updated = changing.update(network_allow=["bücher.test", "a.test"])
+
+    assert updated["network_allow"] == ["xn--bcher-kva.test", "a.test"]
+    assert changing.tries(("web", "a.test"), ("tcp", OTHER_WEB)) == [WEB, REFUSED]
+    changing.update(network_allow=[])
 
 
 def test_a_result_says_what_was_refused_and_what_it_would_need(changing: Guest) -> None:
@@ -134,8 +159,10 @@ def test_a_machine_whose_gateway_has_ended_says_so_and_reaches_nothing(
     os.kill(gateway, signal.SIGKILL)
     until(lambda: not Path(f"/proc/{gateway}/exe").exists())
 
-    with pytest.raises(WorkspaceStateError, match="its gateway has ended"):
+    with pytest.raises(WorkspaceStateError, match=r"its gateway has ended.*pyro workspace stop"):
         guest.update(network_allow=["a.test"])
+    with pytest.raises(WorkspaceStateError, match=r"its gateway has ended.*pyro workspace stop"):
+        guest.run("true")
     assert guest.update(network_policy="off")["network_policy"] == "off"
     assert guest.run("cat /proc/uptime")["exit_code"] == 0
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyro_mcp.errors import InvalidInputError
+from pyro_mcp.network.packets import is_error, refusal
 from pyro_mcp.network.packets import parse as parse_packet
-from pyro_mcp.network.packets import refusal
 from pyro_mcp.network.policy import EGRESS, OFF, Policy, parse
 from pyro_mcp.network.told import merged, message, smallest_allow_list
 
@@ -34,10 +34,19 @@ def test_names_addresses_ranges_and_ports_are_taken(entry: str) -> None:
     assert parse(**policy.to_wire()) == policy
 
 
+def test_a_name_in_another_script_is_kept_as_it_is_asked_for() -> None:
+    """So the gateway, which cannot load a codec any more, can read it; and a person sees which."""
+    (entry,) = parse(EGRESS, ["*.bücher.example:443"]).allow
+
+    assert entry.text == "*.xn--bcher-kva.example:443"
+    assert entry.matches_name("www.xn--bcher-kva.example")
+
+
 @pytest.mark.parametrize(
     "entry",
     ["", "*", "a b", "-x.org", "http://example.org", "example.org:0", "example.org:70000", "a..b",
-     "example.org:90-80", "1.2.3", "*.", "*.*.org", "127.0.0.1", "10.0.0.1", "::1", "224.0.0.1"],
+     "example.org:90-80", "example.org:\uff18\uff10", "1.2.3", "*.", "*.*.org",
+     "127.0.0.1", "10.0.0.1", "::1", "224.0.0.1"],
 )  # fmt: skip
 def test_what_cannot_take_effect_is_refused(entry: str) -> None:
     with pytest.raises(InvalidInputError, match="network_allow"):
@@ -143,4 +152,26 @@ def test_no_frame_whatever_breaks_the_parser(noise: bytes, kind: bytes) -> None:
     for frame in (noise, bytes(12) + kind + noise):
         packet = parse_packet(frame)
         if packet is not None:
+            is_error(packet)
             refusal(packet, bytes(6))
+
+
+def icmp(version: int, kind: int) -> bytes:
+    """A frame with the first bytes of such a message."""
+    message = bytes((kind, 0, 0, 0, 0, 0, 0, 0))
+    if version == 4:
+        return bytes(12) + b"\x08\0\x45\0\0\x1c" + bytes(5) + b"\x01" + bytes(10) + message
+    return bytes(12) + b"\x86\xdd\x60\0\0\0\0\x08\x3a" + bytes(33) + message
+
+
+@pytest.mark.parametrize(
+    ("version", "kind", "expected"),
+    [(4, 3, True), (4, 11, True), (4, 8, False), (6, 1, True), (6, 4, True), (6, 128, False)],
+)
+def test_an_icmp_error_is_told_from_what_a_program_sends(
+    version: int, kind: int, expected: bool
+) -> None:
+    packet = parse_packet(icmp(version, kind))
+
+    assert packet is not None
+    assert is_error(packet) is expected

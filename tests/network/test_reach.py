@@ -61,7 +61,9 @@ def test_an_ipv4_address_in_ipv6_clothes_is_no_way_round(egress: Guest) -> None:
 
 
 def test_a_port_where_nobody_listens_is_refused_as_on_the_host(egress: Guest) -> None:
-    assert egress.tries(("tcp", WEB, 81), ("tcp", WEB6, 81)) == [REFUSED, REFUSED]
+    attempts = [(kind, address, 81) for kind in ("tcp", "udp") for address in (WEB, WEB6)]
+
+    assert egress.tries(*attempts) == [REFUSED] * 4
 
 
 def test_only_the_guests_own_resolver_is_asked(egress: Guest) -> None:

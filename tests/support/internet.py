@@ -49,6 +49,8 @@ ZONE = {
 }
 ALIASES = {"alias.test": "a.test"}
 INDEX_PORT = 8000
+SILENT = "203.0.113.99"
+"""Nobody has it, and nobody says so."""
 LONG = "long.test"
 """Has so many addresses that they do not fit a datagram."""
 

@@ -39,10 +39,15 @@ def change_policy(home: Path, policy: Policy) -> bool:
     try:
         _ask(home, {"op": "policy", "policy": policy.to_wire()})
     except GuestUnreachableError as error:
-        if isinstance(error.__cause__, FileNotFoundError | ConnectionRefusedError):
+        if nobody_listens(error):
             return False
         raise
     return True
+
+
+def nobody_listens(error: GuestUnreachableError) -> bool:
+    """Whether there is no gateway, or no longer."""
+    return isinstance(error.__cause__, FileNotFoundError | ConnectionRefusedError)
 
 
 def _ask(home: Path, question: dict[str, Any]) -> dict[str, Any]:

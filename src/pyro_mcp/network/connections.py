@@ -94,6 +94,8 @@ class Connections:
             self._let_in_again(key)
             return
         if packet.destination in _RESOLVERS and packet.destination_port == _DNS_PORT:
+            if len(self._let_in) >= _MOST_BEGINNING:
+                return  # the guest asks again
             self._let_in[key] = _Beginning(frame, packet, _QUESTIONS, None, time.monotonic())
             self._let_in_again(key)
             return
@@ -213,12 +215,22 @@ class Connections:
         self._record.ended(attempt, began, relay.bytes_out, relay.bytes_in)
 
     def _judge_again(self) -> None:
-        for relay, (attempt, _, key) in tuple(self._carried.items()):
-            address = ipaddress.ip_address(key[2])
-            verdict, denied = self._judge.destination(attempt.protocol, address, key[3])
-            if not verdict.allowed:
-                self._record.refused(denied)
+        for relay, (_, _, key) in tuple(self._carried.items()):
+            if self._is_refused_now(key):
                 relay.reset()
+        for waiting in (self._connecting, self._let_in):
+            for key, beginning in tuple(waiting.items()):
+                if beginning.host is not None and self._is_refused_now(key):
+                    del waiting[key]
+                    self._loop.forget(beginning.host)
+                    beginning.host.close()
+                    self._answer(packets.refusal(beginning.packet, GATEWAY_MAC))
+
+    def _is_refused_now(self, key: _Key) -> bool:
+        verdict, attempt = self._judge.destination("tcp", ipaddress.ip_address(key[2]), key[3])
+        if not verdict.allowed:
+            self._record.refused(attempt)
+        return not verdict.allowed
 
     def _answer(self, frame: bytes | None) -> None:
         if frame is not None:

@@ -1,7 +1,7 @@
 """The gateway's unix socket: one line of JSON asks, one line answers.
 
 {"op": "mark"}                      {"mark": N}
-{"op": "since", "mark": N}          {"attempts": [{…, "times": n}, …], "more": bool}
+{"op": "since", "mark": N}          {"attempts": [{…, "times": n}, …]}
 {"op": "policy", "policy": {…}}     {}
 anything else                       {"error": "…"}
 """
@@ -89,7 +89,7 @@ class Control:
     def _since(self, mark: int) -> dict[str, Any]:
         found = self._record.since(mark)
         attempts = [{**attempt._asdict(), "times": times} for attempt, times in found]
-        return {"attempts": attempts, "total": self._record.mark() - mark}
+        return {"attempts": attempts}
 
     def _drop(self, client: socket.socket) -> None:
         self._clients.pop(client, None)

@@ -66,6 +66,8 @@ class Datagrams:
 
     def refuse(self, packet: Packet) -> None:
         """What is neither TCP nor UDP reaches nobody."""
+        if packets.is_error(packet):
+            return  # its kernel's word on an answer that came too late: nothing was tried
         _, attempt = self._judge.packet(packet)
         rule = "only TCP and UDP leave a guest"
         self._record.refused(attempt._replace(verdict="denied", rule=rule, remedy=""))

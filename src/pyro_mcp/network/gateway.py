@@ -94,6 +94,7 @@ class Gateway:
         self._packages = launch["packages"]
         self._upstream = [(str(host), int(port)) for host, port in launch["resolvers"]]
         self._record = Record(FILE_NAME)
+        self._loop.each_tick(self._record.tick)
         self._judge = Judge(policy.parse(**launch["policy"]), Hosts())
         self._resolver: Resolver | None = None
         self._connections = Connections(
@@ -117,6 +118,7 @@ class Gateway:
         self._loop.run()
         self._connections.close()
         self._datagrams.close()
+        self._record.close()
 
     def _packets(self, _events: int) -> None:
         for _ in range(_FRAMES_AT_ONCE):

@@ -20,6 +20,8 @@ _PROTOCOLS = {TCP: "tcp", UDP: "udp", ICMP: "icmp", ICMPV6: "icmp"}
 _SHORTEST_SECONDS = 600.0
 """An answer counts at least that long: programs keep addresses longer than they should."""
 _MOST_ADDRESSES = 4096
+_MOST_NAMES = 64
+"""Of one address: whoever owns a domain can make as many names for it as the guest asks for."""
 
 
 class Judge:
@@ -87,5 +89,7 @@ class Judge:
             self._given.pop(next(iter(self._given)))
         names = self._given.setdefault(address, {})
         names.pop(name, None)
+        if len(names) >= _MOST_NAMES:
+            del names[next(iter(names))]
         names[name] = time.monotonic() + max(ttl_seconds, _SHORTEST_SECONDS)
         return True

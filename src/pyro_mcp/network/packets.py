@@ -23,6 +23,8 @@ _GATEWAY = {
 _ETHERNET_BYTES, _IPV6_BYTES, _UDP_BYTES, _TCP_BYTES = 14, 40, 8, 20
 _TTL, _NEIGHBOURS_HOPS = 64, 255
 _RESET_AND_ACK = 0x14
+_ERRORS = frozenset(bytes((kind,)) for kind in (3, 4, 5, 11, 12))
+"""Of ICMP; of ICMPv6 all types below 128 are."""
 _QUOTED = 520
 """How much of a refused packet an ICMP error gives back."""
 
@@ -123,16 +125,29 @@ def refusal(packet: Packet, gateway_mac: bytes) -> bytes | None:
     return unreachable(packet, gateway_mac, prohibited=True)
 
 
+def is_error(packet: Packet) -> bool:
+    """Whether it is an ICMP error, about something that the guest was sent."""
+    if packet.protocol == ICMP and packet.version == 4:
+        header = (packet.quoted[0] & 15) * 4
+        return packet.quoted[header : header + 1] in _ERRORS
+    kind = packet.quoted[_IPV6_BYTES : _IPV6_BYTES + 1]
+    return packet.protocol == ICMPV6 and packet.version == 6 and bytes(1) <= kind < b"\x80"
+
+
 def unreachable(packet: Packet, gateway_mac: bytes, *, prohibited: bool = False) -> bytes | None:
-    """The ICMP error for a packet: its host is not there, or not to be reached."""
+    """The ICMP error for a packet: its host is not there, or not to be reached.
+
+    For UDP that nobody listens there: Linux keeps the other to itself, and a program would wait.
+    """
     multicast = 224 if packet.version == 4 else 255
     if packet.destination[0] >= multicast:
         return None  # no errors about multicast
+    is_udp = packet.protocol == UDP
     if packet.version == 4:
-        head = struct.pack(">BBHI", 3, 13 if prohibited else 1, 0, 0)
+        head = struct.pack(">BBHI", 3, 13 if prohibited else 3 if is_udp else 1, 0, 0)
         content = _with_checksum(head + packet.quoted, 2, b"")
         return _frame(packet, ICMP, content, gateway_mac)
-    head = struct.pack(">BBHI", 1, 1 if prohibited else 0, 0, 0)
+    head = struct.pack(">BBHI", 1, 1 if prohibited else 4 if is_udp else 0, 0, 0)
     content = head + packet.quoted
     content = _with_checksum(content, 2, _pseudo(packet, ICMPV6, len(content)))
     return _frame(packet, ICMPV6, content, gateway_mac)

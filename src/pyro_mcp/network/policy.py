@@ -21,7 +21,7 @@ OFF, EGRESS, EGRESS_AND_PORTS = "off", "egress", "egress+published-ports"
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 _LONGEST_NAME = 253
 _MOST_ENTRIES = 256
-_PORTS = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?")
+_PORTS = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
 _DNS_PORTS = frozenset((53, 853))
 _ALLOW_HINT = (
     "Give a name (example.org, *.example.org), an address or range (203.0.113.0/24) or * for any, "
@@ -34,7 +34,7 @@ class Allowed(NamedTuple):
     """One entry of an allow list."""
 
     text: str
-    """As it is written."""
+    """As it is written; letters outside of ASCII in their IDNA form."""
     name: str | None
     """A domain; `*.` in front stands for every name below it, and not for itself."""
     network: Network | None
@@ -210,7 +210,11 @@ def _allowed(text: object, opened: Sequence[Network]) -> Allowed:
         name = clean_name(target[2:] if wild else target)
         if name is None or name.rpartition(".")[2].isdecimal():
             raise InvalidInputError("network_allow", f"has the entry {written!r}", hint=_ALLOW_HINT)
-        return Allowed(written, f"*.{name}" if wild else name, None, ports)
+        spelled = f"*.{name}" if wild else name
+        if not written.isascii():
+            # The gateway reads this, and has no codec for anything else.
+            written = written.replace(target, spelled)
+        return Allowed(written, spelled, None, ports)
     for never, what in NEVER:
         if _within(network, never):
             raise InvalidInputError(

@@ -50,8 +50,9 @@ class Record:
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
         self._file = os.open(path, flags, 0o600)
         self._size = os.fstat(self._file).st_size
-        self._sequence = 0
-        self._latest: deque[tuple[int, Attempt]] = deque(maxlen=_KEPT_IN_MEMORY)
+        self._latest: deque[tuple[int, dict[Attempt, int]]] = deque([(0, {})])
+        """What was tried from each mark to the next, with how often."""
+        self._kept = 0
         self._held: dict[Attempt, tuple[float, int]] = {}
 
     def refused(self, attempt: Attempt) -> None:
@@ -63,7 +64,7 @@ class Record:
             self._held[attempt] = (last, times + 1)
             return
         if len(self._held) >= _MOST_HELD:
-            self._held.clear()
+            self._settle(now, everything=True)
         self._held[attempt] = (now, 0)
         self._write(attempt, now, times=times + 1)
 
@@ -76,25 +77,53 @@ class Record:
         """A connection is over."""
         self._write(attempt, began, bytes_out=bytes_out, bytes_in=bytes_in)
 
+    def tick(self, _now: float) -> bool:
+        """Write down what was held back for long enough; whether more is."""
+        self._settle(time.time())
+        return bool(self._held)
+
     def mark(self) -> int:
         """A point in time, for `since`."""
-        return self._sequence
+        number, tried = self._latest[-1]
+        if tried:
+            number += 1
+            self._latest.append((number, {}))
+        return number
 
     def since(self, mark: int) -> list[tuple[Attempt, int]]:
         """What was tried after `mark`, each with how often, the first first."""
         found: dict[Attempt, int] = {}
-        for sequence, attempt in self._latest:
-            if sequence > mark:
-                found[attempt] = found.get(attempt, 0) + 1
+        for number, tried in self._latest:
+            if number >= mark:
+                for attempt, times in tried.items():
+                    found[attempt] = found.get(attempt, 0) + times
         return list(found.items())
 
     def close(self) -> None:
-        """Close the file."""
+        """Write down what is held back, and close the file."""
+        self._settle(time.time(), everything=True)
         os.close(self._file)
 
     def _remember(self, attempt: Attempt) -> None:
-        self._sequence += 1
-        self._latest.append((self._sequence, attempt))
+        tried = self._latest[-1][1]
+        if attempt in tried:
+            tried[attempt] += 1
+            return
+        tried[attempt] = 1
+        self._kept += 1
+        if self._kept > _KEPT_IN_MEMORY:
+            oldest = self._latest[0][1]
+            del oldest[next(iter(oldest))]
+            self._kept -= 1
+            if not oldest:
+                self._latest.popleft()
+
+    def _settle(self, now: float, *, everything: bool = False) -> None:
+        for attempt, (last, times) in tuple(self._held.items()):
+            if everything or now - last >= _SAME_SECONDS:
+                del self._held[attempt]
+                if times:
+                    self._write(attempt, last, times=times)
 
     def _write(self, attempt: Attempt, began: float, **more: int) -> None:
         entry: dict[str, Any] = {

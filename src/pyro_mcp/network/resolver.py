@@ -54,6 +54,7 @@ _TRY_SECONDS = 2.0
 _TRIES = 3
 _PLAIN_BYTES, _UDP_BYTES, _TCP_BYTES = 512, 1232, 65535
 _TCP_QUESTIONS = 64
+_MOST_STREAMS = 64
 
 
 class _Question(NamedTuple):
@@ -77,6 +78,7 @@ class Resolver:
         self._judge = judge
         self._record = record
         self._asked: set[_Upstream] = set()
+        self._streams: dict[_Stream, None] = {}
         loop.each_tick(self._tick)
 
     def answer(self, wire: bytes, reply: Reply, *, over_tcp: bool = False) -> None:
@@ -116,13 +118,17 @@ class Resolver:
 
     def serve(self, guest: socket.socket) -> None:
         """Answer questions on a TCP connection of the guest."""
-        _Stream(self._loop, guest, self)
+        if len(self._streams) >= _MOST_STREAMS:
+            next(iter(self._streams)).close()  # the oldest: it may be one that never asks
+        self._streams[_Stream(self._loop, guest, self, self._streams.pop)] = None
 
     def close(self) -> None:
         """Give up all questions."""
         for upstream in tuple(self._asked):
             upstream.close()
         self._asked.clear()
+        for stream in tuple(self._streams):
+            stream.close()
 
     def _may_be_reversed(self, name: dns.name.Name) -> bool:
         try:
@@ -303,10 +309,18 @@ class _Upstream:
 class _Stream:
     """Questions over TCP: each with its length in front (RFC 1035, 4.2.2)."""
 
-    def __init__(self, loop: Loop, guest: socket.socket, resolver: Resolver) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        guest: socket.socket,
+        resolver: Resolver,
+        on_end: Callable[[_Stream], object],
+    ) -> None:
+        """`on_end` is called once."""
         self._loop = loop
         self._guest = guest
         self._resolver = resolver
+        self._on_end = on_end
         self._received = b""
         self._asked = 0
         guest.setblocking(False)
@@ -321,7 +335,7 @@ class _Stream:
             data = b""
         self._received += data
         if not data or self._asked >= _TCP_QUESTIONS:
-            self._close()
+            self.close()
             return
         while len(self._received) >= 2:
             end = 2 + int.from_bytes(self._received[:2], "big")
@@ -337,11 +351,13 @@ class _Stream:
         try:
             data = len(wire).to_bytes(2, "big") + wire
             if self._guest.send(data) != len(data):
-                self._close()  # nobody reads it
+                self.close()  # nobody reads it
         except OSError:
-            self._close()
+            self.close()
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """End it; may be called twice."""
         if self._guest.fileno() >= 0:
             self._loop.forget(self._guest)
             self._guest.close()
+            self._on_end(self)

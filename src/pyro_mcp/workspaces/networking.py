@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pyro_mcp.errors import (
     GuestLostError,
     GuestRefusedError,
+    GuestUnreachableError,
     InvalidInputError,
     WorkspaceStateError,
 )
@@ -98,12 +99,24 @@ def _connect(
         # A gateway that is there already lets nothing pass.
         with contextlib.suppress(GuestLostError):
             client.change_policy(place.home, policies.Policy(policies.OFF))
+        if not gateway and policy_of(row).outbound:
+            raise _gateway_ended(row) from error
+        state = f"running, and gets no network interface now ({error.problem.rstrip('.')})"
         raise WorkspaceStateError(
-            row.id, state=f"running, and gets no network interface now ({error})", needed="stopped",
+            row.id, state=state, needed="stopped",
             hint=f"Stop it (pyro workspace stop {row.id}), then change the policy.",
         ) from error  # fmt: skip
     if way_out.inherited is not None:
         requests.inherit(place.home, way_out.inherited)
+
+
+def _gateway_ended(row: WorkspaceRow) -> WorkspaceStateError:
+    state = "running, and its gateway has ended, so that nothing passes"
+    return WorkspaceStateError(
+        row.id, state=state, needed="started anew",
+        hint=f"Stop it (pyro workspace stop {row.id}): the next command starts it, with a network. "
+        f"Or do without: network_policy {policies.OFF!r}.",
+    )  # fmt: skip
 
 
 def _widened(row: WorkspaceRow, policy: Policy) -> Policy:
@@ -136,8 +149,18 @@ class Watch:
     """What a workspace tries from now on."""
 
     def __init__(self, row: WorkspaceRow, place: Place) -> None:
+        """Raise `WorkspaceStateError` where its machine runs, and its gateway has ended."""
         self._place = place
-        self._mark = client.mark(place.home) if policy_of(row).outbound else None
+        self._mark = None
+        if not policy_of(row).outbound:
+            return
+        try:
+            self._mark = client.mark(place.home)
+        except GuestUnreachableError as error:
+            if not client.nobody_listens(error):
+                raise
+            channel.connect(place.home).close()  # if that fails too the machine has ended
+            raise _gateway_ended(row) from error
 
     def told(self, redactor: Redactor) -> Tried:
         """What it tried; nothing if its machine has ended meanwhile."""
