@@ -32,7 +32,7 @@ and for files of the workspace:
     list        path, recursive, limit                    lines, then REPLY: truncated, skipped
     search      path, pattern, literal, ignore_case,      lines, then REPLY: truncated, files,
                 globs, max_matches, max_file_bytes,         skipped
-                max_text
+                max_text, seconds
     changes     content_bytes                             lines, then REPLY: seeded
     read        path, offset, length (null: all)          STDOUT ..., then REPLY, the entry
     read_base   the same, of the seed                     the same
@@ -224,6 +224,7 @@ ERROR_NO_SPACE = "no_space"
 ERROR_CONFLICT = "conflict"
 ERROR_BAD_ARCHIVE = "bad_archive"
 ERROR_BAD_PATTERN = "bad_pattern"
+ERROR_TOO_LONG = "too_long"
 ERROR_FAILED = "failed"
 ERROR_NO_SUCH_SHELL = "no_such_shell"
 ERROR_SHELL_ENDED = "shell_ended"

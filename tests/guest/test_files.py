@@ -303,6 +303,24 @@ def test_search_takes_globs_limits_and_long_lines(host: FileHost) -> None:
     assert outcome.matches[0].text_truncated
 
 
+def test_a_search_that_takes_too_long_says_where_it_was(host: FileHost) -> None:
+    files.write_file(host.home, "a/few", b"x")
+    files.write_file(host.home, "a/hopeless", b"a" * 60 + b"b")
+
+    with pytest.raises(WorkspaceFileError, match="than 1 seconds, and was in a/hopeless") as caught:
+        files.search(host.home, "(a|aa)+$", seconds=1)
+
+    assert reason(caught) == "too_long"
+
+
+def test_of_a_move_the_path_that_is_wrong_is_named(host: FileHost) -> None:
+    files.write_file(host.home, "file", b"x")
+    (host.workspace / "link").symlink_to("/etc")
+
+    with pytest.raises(WorkspaceFileError, match=r"^link/x is or lies below a symbolic link"):
+        files.move_file(host.home, "file", "link/x")
+
+
 def test_an_archive_comes_in_as_it_is_and_leaves_the_rest(host: FileHost) -> None:
     files.write_file(host.home, "in/kept", b"kept")
     files.write_file(host.home, "in/replaced", b"old")

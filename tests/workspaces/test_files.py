@@ -63,6 +63,8 @@ def test_bytes_come_back_as_they_were_also_from_a_range(shared_workspace: Shared
         files.read_bytes(store, workspace_id, "binary/data", offset=300, length=5)
         == (content[300:305])
     )
+    files.write_bytes(store, workspace_id, "binary/data", content=bytearray(content))
+    assert files.read_bytes(store, workspace_id, "binary/data") == content
     text = files.read_text(store, workspace_id, "binary/data", offset=len(content) - 2)
     assert (text.content, text.bytes_read, text.truncated) == ("\ufffd\ufffd", 2, False)
 

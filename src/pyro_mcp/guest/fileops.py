@@ -235,7 +235,10 @@ def move(_link: Link, tree: Tree, request: Request) -> Reply:
     folder, name = tree.parent(source)
     try:
         os.stat(name, dir_fd=folder, follow_symlinks=False)  # before directories are made
-        to_folder, to_name = tree.made_parent(target)
+        try:
+            to_folder, to_name = tree.made_parent(target)
+        except OSError as error:
+            raise filetree.refusal(error, target) from None
         try:
             if replace:
                 os.rename(name, to_name, src_dir_fd=folder, dst_dir_fd=to_folder)

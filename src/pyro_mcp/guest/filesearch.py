@@ -1,7 +1,7 @@
 """Lines of text files that match a pattern.
 
-In a child process: matching holds the interpreter's lock, and a pattern may take for ever. It is
-killed when the host goes.
+In a child process: matching holds the interpreter's lock, and a pattern may take for ever. It ends
+when its time is over, and is killed when the host goes.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import select
+import signal
 import stat
 
 from pyro_mcp import protocol
@@ -40,7 +41,11 @@ def search(link: Link, tree: Tree, request: dict[str, object]) -> dict[str, obje
     if child == 0:
         status = 1
         try:
+            hunt.begin()
             link.reply(_answer(hunt, tree, path))
+            status = 0
+        except RefusedError as late:
+            link.refuse(late.code, str(late))
             status = 0
         except OSError as error:
             refusal = filetree.refusal(error, path)
@@ -86,6 +91,9 @@ class _Hunt:
         self._left = number(request, "max_matches", 1000)
         self._max_file_bytes = min(number(request, "max_file_bytes", 1 << 24), _MOST_FILE_BYTES)
         self._max_text = number(request, "max_text", 400)
+        self._seconds = number(request, "seconds", 60)
+        self._late = False
+        self._matched: bytes | None = None
         pattern = request.get("pattern")
         if not isinstance(pattern, str) or not pattern:
             raise bad_request("pattern is not text")
@@ -103,6 +111,23 @@ class _Hunt:
         self.truncated = False
         self.files = 0
         self.skipped = 0
+
+    def begin(self) -> None:
+        """From now on the time counts."""
+        signal.signal(signal.SIGALRM, self._end)
+        signal.alarm(self._seconds)
+
+    def _end(self, _number: int, _frame: object) -> None:
+        self._late = True
+        # Elsewhere half a frame may have been sent.
+        if self._matched is not None:
+            self._refuse(self._matched)
+
+    def _refuse(self, path: bytes) -> None:
+        raise RefusedError(
+            protocol.ERROR_TOO_LONG,
+            f"the search took more than {self._seconds} seconds, and was in {os.fsdecode(path)}",
+        )
 
     def walk(self, folder: int, path: bytes) -> Iterator[tuple[int, bytes, bytes, os.stat_result]]:
         return walk(folder, path, enter=self._enter)
@@ -133,8 +158,13 @@ class _Hunt:
             return True
         self.files += 1
         where = os.fsdecode(path)
+        search = self._pattern.search
         for line_number, line in enumerate(text.split("\n"), 1):
-            found = self._pattern.search(line)
+            self._matched = path
+            found = search(line)
+            self._matched = None
+            if self._late:
+                self._refuse(path)
             if found is None:
                 continue
             if self._left <= 0:

@@ -67,6 +67,7 @@ _HINTS = {
     protocol.ERROR_CONFLICT: "Nothing was changed.",
     protocol.ERROR_BAD_ARCHIVE: "Nothing was changed.",
     protocol.ERROR_BAD_PATTERN: "Correct it, or search for the literal text.",
+    protocol.ERROR_TOO_LONG: "Search less at once, by a path or globs, or with a simpler pattern.",
     protocol.ERROR_FAILED: "Look at the workspace with a command.",
 }
 
@@ -128,7 +129,7 @@ def read_file(
 def write_file(
     home: Path,
     path: str,
-    content: bytes | BinaryIO | Iterable[bytes],
+    content: bytes | bytearray | memoryview | BinaryIO | Iterable[bytes],
     *,
     mode: int | None = None,
     parents: bool = True,
@@ -168,13 +169,15 @@ def search(
     max_matches: int = 1000,
     max_file_bytes: int = 16 * 1024 * 1024,
     max_text: int = 400,
+    seconds: int = 60,
     silent_seconds: float = SILENT_SECONDS,
 ) -> SearchOutcome:
     """Lines of text files that match, in path order.
 
     `pattern` is a Python regular expression, or text if `literal`. A glob with a slash is matched
-    with the whole path, one without with the name; `!` in front excludes. A search that finds
-    nothing for `silent_seconds` is given up with `GuestLostError`, and ends in the guest too.
+    with the whole path, one without with the name; `!` in front excludes. A search that takes
+    longer than `seconds` is refused by the guest; when nothing comes from there for
+    `silent_seconds`, it is given up with `GuestLostError`, and ends in the guest too.
     """
     lines: list[Answer] = []
     request: Answer = {
@@ -187,6 +190,7 @@ def search(
         "max_matches": max_matches,
         "max_file_bytes": max_file_bytes,
         "max_text": max_text,
+        "seconds": seconds,
     }
     end = ask_lines(home, request, lines.append, most=max_matches, silent_seconds=silent_seconds)
     return SearchOutcome(
@@ -303,10 +307,10 @@ def refused(error: AgentError) -> WorkspaceFileError | GuestRefusedError:
     return WorkspaceFileError(f"{message[:_LONGEST_MESSAGE]}.", reason=error.code, hint=hint)
 
 
-def source_of(content: bytes | BinaryIO | Iterable[bytes]) -> Source:
+def source_of(content: bytes | bytearray | memoryview | BinaryIO | Iterable[bytes]) -> Source:
     """Content as the input of a request."""
-    if isinstance(content, bytes):
-        return BytesSource(content)
+    if isinstance(content, bytes | bytearray | memoryview):
+        return BytesSource(bytes(content))
     if hasattr(content, "read"):
         return PiecesSource(pieces_of(cast("BinaryIO", content)))
     return PiecesSource(content)

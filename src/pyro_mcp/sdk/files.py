@@ -74,7 +74,7 @@ class FileMethods:
         workspace_id: str,
         path: str,
         *,
-        content: bytes | BinaryIO | Iterable[bytes],
+        content: bytes | bytearray | memoryview | BinaryIO | Iterable[bytes],
         mode: int | None = None,
     ) -> dict[str, Any]:
         """The same for bytes of any length, which are streamed; `mode` as for chmod."""

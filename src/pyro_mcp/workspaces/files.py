@@ -190,7 +190,8 @@ def write_text(store: Store, workspace_id: str, path: str, *, text: str) -> File
         raise InvalidInputError(
             "text",
             f"has {len(content)} bytes as UTF-8",
-            hint=f"At most {WRITE_LIMIT_BYTES} at once; use write_bytes of the SDK or sync push.",
+            hint=f"At most {WRITE_LIMIT_BYTES} at once; "
+            "use write_workspace_file_bytes of the SDK or sync push.",
         )
     return write_bytes(store, workspace_id, path, content=content)
 
@@ -200,7 +201,7 @@ def write_bytes(
     workspace_id: str,
     path: str,
     *,
-    content: bytes | BinaryIO | Iterable[bytes],
+    content: bytes | bytearray | memoryview | BinaryIO | Iterable[bytes],
     mode: int | None = None,
 ) -> FileWrite:
     """The same for bytes of any length, which are streamed; `mode` is for `chmod`."""
@@ -275,10 +276,12 @@ def search(
     """Lines of text files that match a Python regular expression, or contain a `literal`.
 
     A glob with a slash is for the path below /workspace, one without for the name; `!` in front
-    excludes. Binary files, those over 16 MiB, links and `.git` are left out.
+    excludes. Binary files, those over 16 MiB, links and `.git` are left out. What takes longer
+    than a minute is refused.
     """
     if not isinstance(pattern, str) or not pattern:
-        raise InvalidInputError("pattern", "is empty", hint="Give what to look for.")
+        wrong = "is no text" if pattern else "is empty"
+        raise InvalidInputError("pattern", wrong, hint="Give what to look for.")
     check_range("max_matches", max_matches, *SEARCH_RANGE)
     wanted = [globs] if isinstance(globs, str) else list(globs)
     if not all(isinstance(glob, str) and glob.strip("!/") for glob in wanted):
