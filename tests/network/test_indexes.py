@@ -94,7 +94,7 @@ def test_npm_installs_from_a_registry_in_a_private_network_of_the_host(
 
     assert installed["stdout"] == SAYS, installed
     assert f"/npm/{TINY}.tgz" in [seen["path"] for seen in world.seen("index")]
-    assert guest.tries(("tcp", OTHER_PRIVATE)) == ["error: ECONNREFUSED"]
+    assert guest.tries(("tcp", OTHER_PRIVATE), ("tcp", PRIVATE)) == ["error: ECONNREFUSED"] * 2
 
 
 def test_apt_installs_through_the_proxy_that_apt_has_on_the_host(
@@ -126,6 +126,7 @@ def test_what_only_this_host_has_stays_here(
         "HTTP_PROXY": "http://127.0.0.1:3128",
         "https_proxy": "http://10.9.8.7:3128",
         "PIP_EXTRA_INDEX_URL": "file:///opt/index http://192.0.2.9/simple",
+        "ftp_proxy": "http://[2001:db8::1",
         "SECRET": "value",
         "XDG_CONFIG_DIRS": str(tmp_path),
     }
@@ -133,11 +134,11 @@ def test_what_only_this_host_has_stays_here(
     found = inherit.from_host(environ)
     widened = inherit.widened(policy.parse(policy.EGRESS, ["example.org"]), found)
 
-    assert "http_proxy" not in found.variables
+    assert not {"http_proxy", "ftp_proxy"} & set(found.variables)
     assert found.variables["https_proxy"] == "http://10.9.8.7:3128"
     assert found.variables["PIP_EXTRA_INDEX_URL"] == "http://192.0.2.9/simple"
     assert found.variables["NPM_CONFIG_REGISTRY"] == "http://192.0.2.9:4873/"
     assert "SECRET" not in found.variables
     assert found.urls
     assert "10.9.8.7:3128" in {entry.text for entry in widened.allow}
-    assert "10.9.8.7/32" in {str(network) for network in widened.private}
+    assert [(str(address), port) for address, port in widened.places] == [("10.9.8.7", 3128)]

@@ -98,6 +98,21 @@ def test_the_host_is_open_by_its_own_address_only() -> None:
     assert open_to("10.1.2.3")
 
 
+def test_a_place_is_open_at_its_port_and_its_address_may_be_told() -> None:
+    """An inherited proxy of the host opens no other service of the host."""
+    place = ipaddress.ip_address("10.1.2.3")
+    policy = parse(EGRESS, [], [], [("10.1.2.3", 3128)])
+
+    def open_at(port: int) -> bool:
+        return policy.reaches(place, port, names=(), is_host=True).allowed
+
+    assert parse(**policy.to_wire()) == policy
+    assert open_at(3128)
+    assert not open_at(22)
+    assert policy.closes(place, is_host=True) is None
+    assert not reaches(parse(EGRESS, [], [], [("127.0.0.1", 3128)]), "127.0.0.1", 3128)
+
+
 def test_a_name_is_open_where_it_was_resolved_and_at_its_port() -> None:
     policy = parse(EGRESS, ["example.org:443", "*.example.net"])
 

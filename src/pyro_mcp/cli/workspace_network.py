@@ -22,18 +22,22 @@ def command() -> None:
 @options.workspace_id
 @click.option("--verdict", type=click.Choice(("allowed", "denied", "failed")), help="Only these.")
 @click.option(
-    "--limit", metavar="LIMIT", type=int, default=100, show_default=True,
-    help="The latest so many.",
+    "--limit", metavar="LIMIT", type=int,
+    help="The latest so many; if not given 100, with --learn 1000.",
 )  # fmt: skip
 @options.learn
 @options.as_json
-def log(workspace_id: str, verdict: str | None, limit: int, learn: bool, as_json: bool) -> None:
+def log(
+    workspace_id: str, verdict: str | None, limit: int | None, learn: bool, as_json: bool
+) -> None:
     """Show what a workspace reached and tried to reach.
 
     One line is one connection that ended, or one attempt that was refused.
     """
     from pyro_mcp.sdk.pyro import Pyro
 
+    if limit is None:
+        limit = 1000 if learn else 100
     found = Pyro().network_log(workspace_id, verdict=verdict, limit=limit)
     if as_json:
         output.json_object(found)
@@ -44,7 +48,8 @@ def log(workspace_id: str, verdict: str | None, limit: int, learn: bool, as_json
         return
     shown = ("verdict", "protocol", "name", "address", "port", "bytes_out", "bytes_in", "times")
     for entry in found["entries"]:
-        facts = {"time": entry["time"], **{key: entry[key] for key in shown}}
+        known = {key: "-" if entry[key] is None else entry[key] for key in shown}
+        facts = {"time": entry["time"], **known}
         output.line(output.said("network", facts))
         if entry["verdict"] != "allowed":
             output.line(f"  {entry.get('message') or entry['rule']}")

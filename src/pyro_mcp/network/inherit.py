@@ -93,18 +93,19 @@ def from_host(environ: Mapping[str, str] | None = None) -> Inherited:
 def widened(policy: Policy, inherited: Inherited) -> Policy:
     """The policy, and what the inherited proxies and indexes need of it."""
     allow = {entry.text: None for entry in policy.allow}
-    private = {str(network): None for network in policy.private}
+    opened = dict.fromkeys(policy.places)
     hosts = Hosts()
     for url in inherited.urls:
         for host, port in _places(url):
             for address in _addresses(host):
                 closed = policy.closes(address, is_host=hosts.is_host(address))
                 if closed is not None and closed.remedy:
-                    private[f"{address}/{address.max_prefixlen}"] = None
+                    opened[address, port] = None  # and no other service of that address
             if policy.allow:
                 allow[f"[{host}]:{port}" if ":" in host else f"{host}:{port}"] = None
     hosts.close()
-    return policies.parse(policy.mode, allow, private)
+    places = [(str(address), port) for address, port in opened]
+    return policies.parse(policy.mode, allow, map(str, policy.private), places)
 
 
 def _of_pip(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
@@ -166,8 +167,8 @@ def _usable(name: str, value: str) -> str:
 def _places(value: str) -> Iterator[tuple[str, int]]:
     """Host and port of each URL in a value."""
     for word in value.replace(",", " ").replace("|", " ").split():
-        parts = urlsplit(word if "//" in word else f"http://{word}")
         try:
+            parts = urlsplit(word if "//" in word else f"http://{word}")
             port = parts.port or _PORTS.get(parts.scheme)
         except ValueError:
             continue

@@ -71,6 +71,8 @@ class Policy(NamedTuple):
     """Empty: everything outside of the closed ranges."""
     private: tuple[Network, ...] = ()
     """Parts of the closed ranges that are open."""
+    places: tuple[tuple[Address, int], ...] = ()
+    """Addresses of the closed ranges, or of the host, that are open at one port."""
 
     @property
     def outbound(self) -> bool:
@@ -83,6 +85,7 @@ class Policy(NamedTuple):
             "mode": self.mode,
             "allow": [entry.text for entry in self.allow],
             "private": [str(network) for network in self.private],
+            "places": [(str(address), port) for address, port in self.places],
         }
 
     def asks(self, name: str) -> Verdict:
@@ -106,13 +109,19 @@ class Policy(NamedTuple):
         """
         if not self.outbound:
             return _no_network(self.mode)
-        return self.closes(address, is_host=is_host) or self._is_listed(address, port, tuple(names))
+        closed = self.closes(address, is_host=is_host, port=port)
+        return closed or self._is_listed(address, port, tuple(names))
 
-    def closes(self, address: Address, *, is_host: bool) -> Verdict | None:
-        """The verdict about an address that nothing in `allow` opens; None if it is no such."""
+    def closes(self, address: Address, *, is_host: bool, port: int | None = None) -> Verdict | None:
+        """The verdict about an address that nothing in `allow` opens; None if it is no such.
+
+        Without a `port`, one that is open at any is no such.
+        """
         for network, what in NEVER:
             if address in network:
                 return Verdict(False, f"{what} ({network}) are never reached")
+        if any(address == one and port in (None, open_port) for one, open_port in self.places):
+            return None
         if is_host:
             # A range around it was not meant for this host: its address has to be named.
             if any(n.num_addresses == 1 and address in n for n in self.private):
@@ -149,8 +158,13 @@ class Policy(NamedTuple):
         return Verdict(False, rule, f"network_allow {wanted}:{port}")
 
 
-def parse(mode: str, allow: Iterable[str] = (), private: Iterable[str] = ()) -> Policy:
-    """Read a policy whole.
+def parse(
+    mode: str,
+    allow: Iterable[str] = (),
+    private: Iterable[str] = (),
+    places: Iterable[tuple[str, int]] = (),
+) -> Policy:
+    """Read a policy whole; `places` are no user's, but made by `inherit`.
 
     Raises:
         InvalidInputError: An entry that cannot be read, or that could never take effect.
@@ -159,7 +173,9 @@ def parse(mode: str, allow: Iterable[str] = (), private: Iterable[str] = ()) -> 
         if isinstance(given, str):
             raise InvalidInputError(what, "is one text", hint="Give a list of entries.")
     opened = tuple(_private(text) for text in private)
-    entries = tuple(_allowed(text, opened) for text in allow)
+    at = tuple((ipaddress.ip_address(address), int(port)) for address, port in places)
+    open_too = (*opened, *(ipaddress.ip_network(address) for address, _ in at))
+    entries = tuple(_allowed(text, open_too) for text in allow)
     for what, count in (("network_allow", len(entries)), ("network_private", len(opened))):
         if count > _MOST_ENTRIES:
             raise InvalidInputError(
@@ -171,7 +187,7 @@ def parse(mode: str, allow: Iterable[str] = (), private: Iterable[str] = ()) -> 
             f"was given, and network_policy is {mode!r}",
             hint=f"Give network_policy {EGRESS!r} with it.",
         )
-    return Policy(mode, entries, opened)
+    return Policy(mode, entries, opened, at)
 
 
 def clean_name(text: str) -> str | None:
