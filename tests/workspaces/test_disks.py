@@ -9,7 +9,12 @@ import pytest
 
 from pyro_mcp import Pyro
 from pyro_mcp.environments import cache
-from pyro_mcp.errors import InvalidInputError, OutputExistsError, WorkspaceStateError
+from pyro_mcp.errors import (
+    InvalidInputError,
+    OutputExistsError,
+    WorkspaceFileError,
+    WorkspaceStateError,
+)
 
 LONG = "far/" * 100
 """A link's target that lies in a block of its own."""
@@ -60,6 +65,8 @@ def test_files_of_the_whole_system_can_be_read(pyro: Pyro, stopped: str) -> None
 
     odd = pyro.read_workspace_disk(stopped, 'with space/quote"d')
     assert odd["content"] == "odd\n"
+    with pytest.raises(WorkspaceFileError, match=r"^/etc/absent does not exist"):
+        pyro.read_workspace_disk(stopped, "/etc/absent")
     assert (read["content"], read["truncated"]) == ("changed\n", False)
     assert (cut["content"], cut["size_bytes"], cut["truncated"]) == ("na�", 7, True)
 

@@ -126,6 +126,13 @@ def test_what_is_missing_is_said_and_nothing_made(kept: tuple[Store, str], tmp_p
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_is_no_file_is_refused_by_its_name(kept: tuple[Store, str], tmp_path: Path) -> None:
+    with pytest.raises(WorkspaceFileError, match=r"^/workspace/d/pipe is a device, a pipe"):
+        export.export(*kept, "d/pipe", output_path=tmp_path / "out")
+
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_more_than_the_limit_is_refused(kept: tuple[Store, str], tmp_path: Path) -> None:
     with pytest.raises(ExportRefusedError, match="beyond the limit of 100000 bytes"):
         export.export(*kept, "big", output_path=tmp_path / "out", limit_bytes=100_000)

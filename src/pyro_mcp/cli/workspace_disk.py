@@ -29,6 +29,8 @@ def list_command(workspace_id: str, path: str, recursive: bool, as_json: bool) -
         output.json_object(found)
     else:
         output.listing(found)
+        if found["truncated"]:
+            output.warning("there is more; list a directory further down.")
 
 
 @command.command("read")

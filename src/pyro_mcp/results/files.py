@@ -160,6 +160,8 @@ class DiskList(Result):
     path: str
     recursive: bool
     entries: list[PathEntry]
+    truncated: bool
+    """Extra."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pyro_mcp import protocol
 from pyro_mcp.boundary import output
-from pyro_mcp.errors import InvalidInputError, WorkspaceStateError
+from pyro_mcp.errors import InvalidInputError, WorkspaceFileError, WorkspaceStateError
 from pyro_mcp.host.files import require_room
 from pyro_mcp.machines import files
 from pyro_mcp.machines.choose import choose_engine
@@ -40,7 +40,7 @@ def list_disk(
         WorkspaceFileError: There is no such path.
     """
     wanted = disk_path(path)
-    with _looking(store, workspace_id) as home:
+    with _looking(store, workspace_id) as home, _naming(wanted):
         listing = files.list_files(home, _inside(wanted), recursive=recursive)
     entries = [
         PathEntry(
@@ -51,7 +51,13 @@ def list_disk(
         )
         for entry in listing.entries
     ]
-    return DiskList(workspace_id=workspace_id, path=wanted, recursive=recursive, entries=entries)
+    return DiskList(
+        workspace_id=workspace_id,
+        path=wanted,
+        recursive=recursive,
+        entries=entries,
+        truncated=listing.truncated,
+    )
 
 
 def read_disk(store: Store, workspace_id: str, path: str, *, max_bytes: int = 65536) -> DiskRead:
@@ -59,7 +65,7 @@ def read_disk(store: Store, workspace_id: str, path: str, *, max_bytes: int = 65
     if isinstance(max_bytes, bool) or not isinstance(max_bytes, int) or max_bytes <= 0:
         raise InvalidInputError("max_bytes", f"is {max_bytes!r}", hint="Give a number above 0.")
     wanted = disk_path(path)
-    with _looking(store, workspace_id) as home:
+    with _looking(store, workspace_id) as home, _naming(wanted):
         found = file_content.read(
             home, _inside(wanted), length=max_bytes, watch=secrets.watch(store, workspace_id)
         )
@@ -129,6 +135,18 @@ def _inside(path: str) -> str:
 def _outside(path: str) -> str:
     # The guest's paths are relative to where it has the machine's root.
     return "/" + path.removeprefix(protocol.WORKSPACE).lstrip("/")
+
+
+@contextlib.contextmanager
+def _naming(path: str) -> Iterator[None]:
+    """Errors name the path as it was asked for, not as seen from the guest's own root."""
+    try:
+        yield
+    except WorkspaceFileError as error:
+        problem = error.problem
+        if problem.startswith(path.removeprefix("/")):
+            problem = f"/{problem}"
+        raise WorkspaceFileError(problem, reason=error.reason, hint=error.hint) from error
 
 
 @contextlib.contextmanager

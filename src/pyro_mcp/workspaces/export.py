@@ -6,11 +6,12 @@ import os
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
+from pyro_mcp import protocol
 from pyro_mcp.boundary import limits, output
 from pyro_mcp.boundary.extract import PackedExtraction, TreeExtraction, single
 from pyro_mcp.boundary.paths import MemberError, in_workspace
 from pyro_mcp.boundary.tar import Parser, TarError
-from pyro_mcp.errors import ExportRefusedError, InvalidInputError
+from pyro_mcp.errors import ExportRefusedError, InvalidInputError, WorkspaceFileError
 from pyro_mcp.machines import files
 from pyro_mcp.results.transfers import WorkspaceExportResult
 from pyro_mcp.workspaces.store import quiet
@@ -74,6 +75,12 @@ def export(
         home = used.place.home
         entry = files.stat_file(home, inside)
         kind = entry.artifact_type
+        if kind == "special":
+            raise WorkspaceFileError(
+                f"{inside} is a device, a pipe or a socket.",
+                reason=protocol.ERROR_SPECIAL,
+                hint="Only regular files, directories and links can be exported.",
+            )
         packed = kind == "directory" and target.name.lower().endswith(_PACKED)
         progress(PHASE, None)
 
