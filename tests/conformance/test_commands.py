@@ -206,6 +206,11 @@ def test_a_directory_that_is_not_there_is_refused(shared_machine: Machine) -> No
         )
 
 
+def test_a_command_that_is_too_long_is_refused_with_another_way(shared_machine: Machine) -> None:
+    with pytest.raises(GuestRefusedError, match=r"too long.* Write the command to a file"):
+        run(shared_machine, "x" * 200_000)
+
+
 def test_the_shells_profiles_start_no_program(shared_machine: Machine) -> None:
     """They are read before every command, and starting a program is what costs time in a guest."""
     outcome = run(

@@ -273,7 +273,8 @@ class GuestLostError(PyroError, RuntimeError):
     def __init__(self, why: str) -> None:
         super().__init__(
             f"The guest was lost during the call: {why}.",
-            hint="The command's outcome is unknown; run it again in a new machine.",
+            hint="The outcome is unknown. A workspace keeps its files, and is started by its next "
+            "call; otherwise make a new machine.",
         )
 
 

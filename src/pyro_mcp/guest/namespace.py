@@ -239,6 +239,9 @@ def _start(launch: Launch, stdio: Stdio) -> int:
         except OSError as error:
             if error.errno in _ABSENT and program != launch.programs[-1][0]:
                 continue
+            if error.errno == errno.E2BIG:
+                why = "the command and its variables are too long: Linux takes 128 KiB of one"
+                raise RefusedError(protocol.ERROR_TOO_LARGE, why) from None
             why = f"{program.decode()}: {_cause(error)}"
             raise RefusedError(protocol.ERROR_CANNOT_START, why) from None
     raise RefusedError(protocol.ERROR_CANNOT_START, "there is nothing to run")
@@ -247,6 +250,4 @@ def _start(launch: Launch, stdio: Stdio) -> int:
 def _cause(error: OSError) -> str:
     if error.errno == errno.EAGAIN:
         return "the machine has too many processes"
-    if error.errno == errno.E2BIG:
-        return "the command and its variables are too long"
     return str(error.strerror)

@@ -28,7 +28,8 @@ _GRACE_SECONDS = 10.0
 
 _HINTS = {
     protocol.ERROR_NO_SUCH_DIRECTORY: "Create the directory first, or run the command elsewhere.",
-    protocol.ERROR_CANNOT_START: "The environment needs a shell at /bin/sh.",
+    protocol.ERROR_CANNOT_START: "It takes a shell at /bin/sh, and room for one more process.",
+    protocol.ERROR_TOO_LARGE: "Write the command to a file, or give it standard input.",
     protocol.ERROR_BAD_REQUEST: "This is a fault in pyro; please report it.",
 }
 

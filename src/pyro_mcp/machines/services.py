@@ -38,6 +38,7 @@ _HINTS = {
     protocol.ERROR_NO_SUCH_DIRECTORY: "Create the directory first, or give another cwd.",
     protocol.ERROR_EXISTS: "Stop it first, or restart it.",
     protocol.ERROR_NOT_FOUND: "It was replaced or dropped meanwhile; list the services.",
+    protocol.ERROR_TOO_LARGE: "Write the command to a file, and start that.",
     protocol.ERROR_CANNOT_START: "Stop something in the workspace, and try again.",
 }
 

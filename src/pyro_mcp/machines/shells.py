@@ -291,6 +291,7 @@ def _raise(error: AgentError, home: Path, shell_id: str, *, given: int) -> None:
     hint = {
         protocol.ERROR_NO_SUCH_DIRECTORY: "Create the directory first, or give another cwd.",
         protocol.ERROR_CANNOT_START: "The environment needs bash or sh in /bin.",
+        protocol.ERROR_TOO_LARGE: "Give it fewer secrets.",
     }.get(error.code, "This is a fault in pyro; please report it.")
     raise GuestRefusedError(message, hint=hint) from None
 

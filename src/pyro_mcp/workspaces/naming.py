@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from pyro_mcp.errors import InvalidInputError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 LONGEST_NAME = 120
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -23,6 +20,8 @@ def clean_name(name: str) -> str:
 
 def clean_labels(labels: Mapping[str, str]) -> dict[str, str]:
     """Labels, trimmed and checked."""
+    if not isinstance(labels, Mapping):
+        raise InvalidInputError("labels", "is no mapping", hint="Give {'key': 'value'}.")
     return {clean_key(key): _text(f"The label {key!r}", value) for key, value in labels.items()}
 
 

@@ -316,6 +316,7 @@ BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"name": " "}, InvalidInputError, "name"),
     ({"name": "n" * 121}, InvalidInputError, "name"),
     ({"labels": {"a b": "v"}}, InvalidInputError, "label"),
+    ({"labels": ["a=v"]}, InvalidInputError, "labels is no mapping"),
     ({"labels": {"k": "two\nlines"}}, InvalidInputError, "label"),
     ({"network_policy": "some"}, InvalidInputError, "network_policy"),
     ({"network_allow": ["a.test"]}, InvalidInputError, "network_policy"),
