@@ -173,13 +173,16 @@ def test_git_ignore_is_honoured_as_git_does(tmp_path: Path) -> None:
         "\\#odd\ntrail \n**/gen/*.c\n",
         "sub/.gitignore": "!special.tmp\nlocal.txt\n/anchored\n",
         "sub/deeper/.gitignore": "*\n!wanted\n!.gitignore\n",
+        "sub/back/.gitignore": "!dist/\n!*/\n",
+        "marked/.gitignore": "\ufeffmarked\na\x0cb\nwindows\r\n",
         ".git/info/exclude": "excluded-here\n",
     }
     names = (
         "a.log keep.log dist/x sub/dist/x node_modules/p/index.js sub/node_modules/q a.tmp "
         "sub/special.tmp sub/other.tmp sub/local.txt local.txt sub/anchored sub/x/anchored "
         "sub/deeper/wanted sub/deeper/unwanted sub/deeper/dir/wanted #odd trail gen/x.c "
-        "sub/gen/y.c sub/gen/y.h excluded-here plain"
+        "sub/gen/y.c sub/gen/y.h excluded-here plain sub/back/dist/x "
+        "sub/back/dist/a.log sub/back/gen/x.c marked/marked marked/windows marked/b"
     )
     subprocess.run([needs("git"), "init", "-q", str(tmp_path)], check=True)
     for name in names.split():

@@ -12,11 +12,18 @@ from typing import TYPE_CHECKING
 from pyro_mcp.errors import InvalidInputError
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Sequence
 
     from pathspec import GitIgnoreSpec
 
+    _Rule = tuple[bool, re.Pattern[str]]
+    """Whether it ignores or takes back in, and what it is for."""
+
 _LARGEST_FILE = 1 << 20
+_BELOW = "ps_d"
+"""The library's name for the slash after a directory that a pattern matches."""
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class Excludes:
@@ -36,26 +43,57 @@ class Excludes:
 class IgnoreRules:
     """The `.gitignore` files that apply below one directory, the innermost last."""
 
-    def __init__(self, rules: tuple[tuple[int, GitIgnoreSpec], ...] = ()) -> None:
+    def __init__(self, rules: tuple[tuple[int, list[_Rule]], ...] = ()) -> None:
         self._rules = rules
 
     def below(self, folder: bytes, content: bytes) -> IgnoreRules:
         """The rules with those of another file, which lies in `folder`."""
-        lines = content[:_LARGEST_FILE].decode("utf-8", "surrogateescape").splitlines()
+        text = content[:_LARGEST_FILE].removeprefix(_BYTE_ORDER_MARK)
+        # Only a newline ends a line, with or without a carriage return, whatever else may be one.
+        lines = [
+            line.removesuffix("\r") for line in text.decode("utf-8", "surrogateescape").split("\n")
+        ]
         try:
             spec = _parse(lines)
         except ValueError:
             # git passes over lines that it does not understand.
             spec = _parse([line for line in lines if _understood(line)])
-        return IgnoreRules((*self._rules, (len(folder) + 1 if folder else 0, spec)))
+        return IgnoreRules((*self._rules, (len(folder) + 1 if folder else 0, _regexes(spec))))
 
     def match(self, path: bytes, *, directory: bool) -> bool:
         """Whether git would ignore it, given that it does not ignore its parents."""
-        for start, spec in reversed(self._rules):
-            found = spec.check_file(_name(path[start:], directory=directory)).include
+        for start, rules in reversed(self._rules):
+            found = _said_of(rules, _name(path[start:], directory=directory))
             if found is not None:
-                return bool(found)
+                return found
         return False
+
+
+def _regexes(spec: GitIgnoreSpec) -> list[_Rule]:
+    from pathspec.pattern import RegexPattern
+
+    return [
+        (bool(pattern.include), pattern.regex)
+        for pattern in reversed(list(spec.patterns))
+        if isinstance(pattern, RegexPattern) and pattern.regex is not None
+    ]
+
+
+def _said_of(rules: list[_Rule], name: str) -> bool | None:
+    """Whether the last rule that is for this entry ignores it.
+
+    The library's patterns match what is below a directory as well, and so does `!src/`. But here
+    no directory above is ignored, and such a pattern says nothing of what is in it.
+    """
+    for ignores, regex in rules:
+        if regex.search(name) and any(_is_whole(found) for found in regex.finditer(name)):
+            return ignores
+    return None
+
+
+def _is_whole(found: re.Match[str]) -> bool:
+    below = found.groupdict().get(_BELOW)
+    return below is None or found.end(_BELOW) == len(found.string)
 
 
 def _name(path: bytes, *, directory: bool) -> str:
