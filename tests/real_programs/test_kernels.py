@@ -74,7 +74,9 @@ def test_stress(machines: Machines, stressor: str) -> None:
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("module", CPYTHON)
 def test_cpython(machines: Machines, module: str) -> None:
-    _works(machines, f"cd /tmp && python3 -m test --timeout 300 {module} 2>&1", seconds=900)
+    """UDP-Lite apart, which Linux 7.2 no longer has."""
+    tests = f"python3 -m test --timeout 300 --ignore '*UDPLITE*' {module}"
+    _works(machines, f"cd /tmp && {tests} 2>&1", seconds=900)
 
 
 @pytest.mark.timeout(1800)
