@@ -86,6 +86,23 @@ def test_a_file_is_read_piece_by_piece(tools: Toolset, workspace_id: str) -> Non
     assert (rest["content"], rest["next_offset"]) == ("6789", None)
 
 
+def test_a_file_read_in_parts_is_never_cut_within_a_character(
+    tools: Toolset, workspace_id: str
+) -> None:
+    whole = "aä€😀" * 5
+    path = {"workspace_id": workspace_id, "path": "characters"}
+    tools.call("workspace_file_write", {**path, "text": whole})
+
+    read = ""
+    offset: int | None = 0
+    while offset is not None:
+        part = tools.call("workspace_file_read", {**path, "offset": offset, "max_bytes": 6})
+        read += part.structured["content"]
+        offset = part.structured["next_offset"]
+
+    assert read == whole
+
+
 def test_a_long_patch_is_read_piece_by_piece(tools: Toolset, workspace_id: str) -> None:
     _exec(tools, workspace_id, "seq 0 20000 > many.txt")
 

@@ -90,7 +90,8 @@ class Staging:
             _undo(self.new, self.old, self.root, done)
             if isinstance(error, FileExistsError | FileNotFoundError):
                 raise RefusedError(
-                    protocol.ERROR_CONFLICT, "something else changed the same files meanwhile"
+                    protocol.ERROR_CONFLICT,
+                    "something else changed the same files meanwhile; try again",
                 ) from None
             raise
         # From here on it is done: without its journal it is not undone.

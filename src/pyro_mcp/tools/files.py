@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from typing import TYPE_CHECKING, Any
 
 from pyro_mcp import protocol
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 _READ_BYTES = 65536
 _MATCHES = 100
+_LONGEST_HALF = 3
+"""Bytes of a character of UTF-8 that lacks its last."""
 
 _PATH = text("path", "Below /workspace")
 _DIRECTORY = text("path", "", protocol.WORKSPACE)
@@ -36,9 +39,28 @@ def _list_disk(pyro: Pyro, arguments: dict[str, Any], _context: Context) -> dict
 
 def _read(pyro: Pyro, arguments: dict[str, Any], _context: Context) -> dict[str, Any]:
     answer = pyro.read_workspace_file(**arguments)
+    if answer["truncated"] and answer["content"].endswith("\ufffd"):
+        _leave_half_a_character(pyro, arguments, answer)
     end = answer["offset"] + answer["bytes_read"]
     answer["next_offset"] = end if answer["truncated"] else None
     return answer
+
+
+def _leave_half_a_character(pyro: Pyro, arguments: dict[str, Any], answer: dict[str, Any]) -> None:
+    """The beginning of a character is left to the next part, which has the rest of it."""
+    size = min(answer["bytes_read"], _LONGEST_HALF)
+    tail = pyro.read_workspace_file_bytes(
+        arguments["workspace_id"],
+        arguments["path"],
+        offset=answer["offset"] + answer["bytes_read"] - size,
+        length=size,
+    )
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    decoder.decode(tail)
+    half = len(decoder.getstate()[0])
+    if 0 < half < answer["bytes_read"]:
+        answer["content"] = answer["content"][:-1]
+        answer["bytes_read"] -= half
 
 
 def _search(pyro: Pyro, arguments: dict[str, Any], _context: Context) -> dict[str, Any]:
