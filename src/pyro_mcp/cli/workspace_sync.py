@@ -11,6 +11,7 @@ from pyro_mcp.cli import options, output
 
 _SYNC, _EXPORT, _DIFF = "workspace-sync", "workspace-export", "workspace-diff"
 _PATCH = "workspace-patch"
+_MOST_NOTED = 20
 
 
 @click.group("sync")
@@ -163,6 +164,7 @@ def diff(
             output.line(_counted(entry))
     else:
         output.content(result["patch"])
+        _note_what_has_no_text(result["entries"])
     if result["truncated"]:
         output.warning(
             "some text was left out for its size; --stat shows all paths, --limit-bytes more."
@@ -198,6 +200,15 @@ def apply(workspace_id: str, text: str | None, patch_file: str | None, as_json: 
         "execution_mode": result["execution_mode"],
     }
     output.line(output.said(_PATCH, facts))
+
+
+def _note_what_has_no_text(entries: list[dict[str, Any]]) -> None:
+    """Changes that a text patch cannot hold: binary files, directories, modes git does not know."""
+    left = [entry for entry in entries if entry["text_patch"] is None and not entry["truncated"]]
+    for entry in left[:_MOST_NOTED]:
+        output.note(f"[{_DIFF}] not in the patch: {_counted(entry)}")
+    if len(left) > _MOST_NOTED:
+        output.note(f"[{_DIFF}] not in the patch: {len(left) - _MOST_NOTED} more, see --stat")
 
 
 def _counted(entry: dict[str, Any]) -> str:

@@ -89,6 +89,19 @@ def test_a_patch_of_a_source_in_an_older_encoding_applies(
     assert kept.read_workspace_file_bytes(workspace_id, "f") == b"stra\xdfe\ncaf\xe9\n"
 
 
+def test_a_diff_names_what_its_patch_cannot_hold(kept: Pyro, workspace_id: str) -> None:
+    kept.exec_workspace(workspace_id, command="printf '\\0' > binary; mkdir empty; echo x > text")
+
+    shown = run_pyro("workspace", "diff", workspace_id)
+
+    assert shown.stderr.decode().splitlines() == [
+        "[workspace-diff] not in the patch: added binary 1 bytes",
+        "[workspace-diff] not in the patch: added empty 0 bytes",
+    ]
+    assert b"b/text" in shown.stdout
+    assert run_pyro("workspace", "diff", workspace_id, "--stat").stderr == b""
+
+
 def test_what_limits_leave_out_is_said(kept: Pyro, workspace_id: str, tmp_path: Path) -> None:
     kept.exec_workspace(workspace_id, command="seq 100 > numbers; mkfifo pipe")
 
