@@ -56,9 +56,11 @@ def create(store: Store, workspace_id: str, snapshot_name: str) -> SnapshotCreat
         NameTakenError: It has a snapshot of that name.
     """
     name = naming.clean_snapshot_name(snapshot_name)
-    row = store.row(workspace_id)
+    store.row(workspace_id)
     place = store.place(workspace_id)
     with place.changing():
+        # Only now: a reset may have ended while this waited, and its disk is another.
+        row = store.row(workspace_id)
         _refuse_taken(store, workspace_id, name)
         now = time.time()
         file = f"{os.urandom(6).hex()}.ext4"
@@ -211,6 +213,8 @@ def _source_for_fork(
 ) -> Iterator[Path]:
     """A disk that stays as it is for the length of the block."""
     with place.changing():
+        # Once more: a reset may have ended while this waited, and its disk is another.
+        row = store.row(row.id)
         if snapshot_name is not None:
             yield _source(store, row, place, snapshot_name)[0]
             return
