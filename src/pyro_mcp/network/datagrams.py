@@ -87,11 +87,13 @@ class Datagrams:
         if len(self._flows) >= _MOST_FLOWS:
             self._end(next(iter(self._flows)))
         family = socket.AF_INET if packet.version == 4 else socket.AF_INET6
-        host = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        host = None
         try:
+            host = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
             host.connect((socket.inet_ntop(family, packet.destination), packet.destination_port))
         except OSError as error:
-            host.close()
+            if host is not None:
+                host.close()
             why = (error.strerror or "").lower()
             self._record.refused(attempt._replace(verdict="failed", rule=why, remedy=""))
             self._tell(packets.unreachable(packet, GATEWAY_MAC))

@@ -147,8 +147,8 @@ class Resolver:
             return
         answer = _begun(question.request, response.rcode())
         for rrset in response.answer:
-            if rrset.rdtype not in (question.kind, _CNAME):
-                continue
+            if rrset.rdtype not in (question.kind, _CNAME) or rrset.rdclass != dns.rdataclass.IN:
+                continue  # addresses of other classes are none
             told = rrset.copy()  # type: ignore[no-untyped-call]  # as it is
             if rrset.rdtype in _ADDRESSES:
                 for rdata in rrset:

@@ -96,7 +96,10 @@ def _named(text: str) -> list[tuple[str, int]]:
         elif word.count(":") == 1:
             host, _, port = word.partition(":")
         try:
-            servers.append((str(ipaddress.ip_address(host)), int(port)))
+            number = int(port)
+            if not 1 <= number <= 65535:
+                raise ValueError(port)
+            servers.append((str(ipaddress.ip_address(host)), number))
         except ValueError:
             raise InvalidInputError(
                 DNS_VARIABLE, f"has the entry {word!r}",
