@@ -212,6 +212,8 @@ FROM_GUEST = frozenset((STDOUT, STDERR, EXIT, REPLY, ERROR))
 ERROR_BAD_REQUEST = "bad_request"
 ERROR_NO_SUCH_DIRECTORY = "no_such_directory"
 ERROR_CANNOT_START = "cannot_start"
+ERROR_STOPPING = "stopping"
+"""Nothing was begun: the machine is being stopped."""
 ERROR_NOT_FOUND = "not_found"
 ERROR_OUTSIDE = "outside"
 ERROR_IS_DIRECTORY = "is_directory"

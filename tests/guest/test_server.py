@@ -48,6 +48,20 @@ def test_halt_ends_commands_first_and_has_its_answer_delivered(agent: HostAgent)
         assert agent.halted.wait(20)
 
 
+def test_a_command_that_comes_while_the_machine_is_stopped_is_told_so(agent: HostAgent) -> None:
+    """Whoever sent it may send it again to the machine that is started then."""
+    with agent.connect() as late, agent.connect() as host:
+        host.ask(op="halt")
+        assert next(host.frames())[0] == protocol.REPLY
+
+        late.execute("true")
+
+        assert late.answer()[2:] == (
+            protocol.ERROR,
+            {"code": protocol.ERROR_STOPPING, "message": "the machine is being stopped"},
+        )
+
+
 def test_a_command_gives_streams_and_status(agent: HostAgent) -> None:
     with agent.connect() as host:
         host.execute("echo out; echo err >&2; exit 42")

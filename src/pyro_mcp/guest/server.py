@@ -95,7 +95,7 @@ class Server:
     def execute(self, channel: Channel, request: dict[str, object]) -> Execution:
         """Begin an exec. Raises `RefusedError`."""
         if self._halting is not None:
-            raise RefusedError(protocol.ERROR_CANNOT_START, "the machine is being stopped")
+            raise RefusedError(protocol.ERROR_STOPPING, "the machine is being stopped")
         try:
             execution = Execution(
                 self._loop,
@@ -115,7 +115,7 @@ class Server:
     def work_on_shells(self, channel: Channel, request: dict[str, object]) -> Task:
         """Begin what is asked about shells. Raises `RefusedError`."""
         if self._halting is not None:
-            raise RefusedError(protocol.ERROR_CANNOT_START, "the machine is being stopped")
+            raise RefusedError(protocol.ERROR_STOPPING, "the machine is being stopped")
         if self._shells is None:
             # Imported by the first that needs it.
             from pyro_mcp.guest.shells import Shells

@@ -316,7 +316,7 @@ class Services:
 
     def _start(self, channel: Channel, request: Request) -> None:
         if self._on_quiet is not None:
-            raise RefusedError(protocol.ERROR_CANNOT_START, "the machine is being stopped")
+            raise RefusedError(protocol.ERROR_STOPPING, "the machine is being stopped")
         parsed = parse_start(request)
         former = self._services.get(parsed.name)
         if former is not None and not former.ended:

@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from pyro_mcp import protocol
-from pyro_mcp.errors import GuestLostError, InvalidInputError
+from pyro_mcp.errors import GuestLostError, GuestUnreachableError, InvalidInputError
 from pyro_mcp.machines import channel
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ class Exchange:
         self._client = client
         self._frames = channel.Frames(client)
         self._source = source
+        self._sourced = source is not None
         self._on_data = on_data
         self._end = end
         self._to_send = memoryview(
@@ -140,9 +141,17 @@ class Exchange:
                 elif kind == self._end:
                     return _parsed(payload)
                 elif kind == protocol.ERROR:
-                    raise AgentError(_parsed(payload))
+                    raise self._refusal(AgentError(_parsed(payload)))
                 else:
                     raise GuestLostError(f"the agent sent a frame of kind {kind}")
+
+    def _refusal(self, error: AgentError) -> AgentError | GuestLostError:
+        if error.code != protocol.ERROR_STOPPING:
+            return error
+        # A source may have been read from already, and cannot be asked for that again.
+        return (
+            GuestLostError(error.message) if self._sourced else GuestUnreachableError(error.message)
+        )
 
     def _read_source(self) -> None:
         if self._source is None:
