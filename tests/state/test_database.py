@@ -167,6 +167,17 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
             pass
 
 
+def test_what_is_no_database_is_named(database: Database) -> None:
+    database.path.parent.mkdir(parents=True, exist_ok=True)
+    database.path.write_bytes(b"something else" * 100)
+
+    with (
+        pytest.raises(CacheAccessError, match=r"pyro\.db cannot be used: it is no database"),
+        database.reading(),
+    ):
+        pass
+
+
 def test_only_its_owner_can_read_it(database: Database) -> None:
     with database.changing():
         pass

@@ -80,8 +80,9 @@ class Database:
                 _keep_reserve(self._state_dir)
                 connection = owned.enter_context(self._connections.lent())
             except (OSError, sqlite3.OperationalError) as error:
+                why = error.strerror if isinstance(error, OSError) else None
                 raise CacheAccessError(
-                    self._state_dir, str(error), variable=STATE_VARIABLE
+                    self._state_dir, why or str(error), variable=STATE_VARIABLE
                 ) from error
             try:
                 self._migrate(connection)
@@ -95,6 +96,12 @@ class Database:
                         variable=STATE_VARIABLE,
                     ) from error
                 raise
+            except sqlite3.DatabaseError as error:
+                if not _is_damage(error):
+                    raise
+                raise CacheAccessError(
+                    self.path, f"it is no database, or damaged: {error}", variable=STATE_VARIABLE
+                ) from error
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
         if _version(connection) == len(MIGRATIONS):
@@ -141,6 +148,12 @@ def _roll_back(connection: sqlite3.Connection) -> None:
 def _is_full(error: sqlite3.OperationalError) -> bool:
     # A log that cannot be made or mapped is an error of input and output.
     return error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+
+
+def _is_damage(error: sqlite3.DatabaseError) -> bool:
+    # Errors of the module itself have no code.
+    code = getattr(error, "sqlite_errorcode", 0)
+    return code & 0xFF in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
 
 
 def _version(connection: sqlite3.Connection) -> int:

@@ -12,6 +12,8 @@ import fcntl
 import os
 from typing import TYPE_CHECKING
 
+from pyro_mcp.config import STATE_VARIABLE
+from pyro_mcp.errors import CacheAccessError
 from pyro_mcp.machines import directory
 from pyro_mcp.state import snapshots
 from pyro_mcp.state import workspaces as rows
@@ -28,6 +30,9 @@ def tidy(store: Store) -> None:
         entries = list((store.settings.state_dir / directory.WORKSPACES).iterdir())
     except FileNotFoundError:
         return
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise CacheAccessError(store.settings.state_dir, why, variable=STATE_VARIABLE) from error
     with store.database.reading() as connection:
         known = {row.id: row for row in rows.all_rows(connection)}
         files = {

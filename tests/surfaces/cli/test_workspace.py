@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pyro_mcp import Pyro
+from pyro_mcp.config import STATE_VARIABLE
 from tests.support import until
 from tests.support.processes import descendants
 from tests.surfaces.cli.support import PYRO, run_pyro
@@ -217,6 +218,16 @@ def test_what_cannot_be_done_is_refused_in_one_line(words: tuple[str, ...], imag
     assert finished.stderr.startswith(b"[error] ")
     assert len(finished.stderr.splitlines()) == 1
     assert b"hush" not in finished.stderr
+
+
+def test_a_state_directory_that_is_none_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    finished = run_pyro("workspace", "list", variables={STATE_VARIABLE: str(tmp_path / "file")})
+
+    assert finished.returncode == 1
+    assert finished.stderr.startswith(f"[error] {tmp_path}/file cannot be used: ".encode())
+    assert len(finished.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize(
