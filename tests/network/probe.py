@@ -91,6 +91,18 @@ def held(resolver: str, count: int) -> int:
     return left
 
 
+def unanswered(address: str, count: int) -> int:
+    """Ask for so many connections, and wait for none; how many were not refused."""
+    kept = [socket.socket() for _ in range(count)]
+    for number, sock in enumerate(kept):
+        sock.setblocking(False)
+        sock.connect_ex((address, 1000 + number))
+    refused = sum(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0 for sock in kept)
+    for sock in kept:
+        sock.close()
+    return count - refused
+
+
 def many(address: str, count: int) -> dict[str, int]:
     """So many connections at a time; how they ended."""
     ended: dict[str, int] = {}

@@ -7,7 +7,7 @@ import struct
 from pyro_mcp import protocol
 from tests.network.conftest import Guest
 from tests.network.test_reach import REFUSED
-from tests.support.internet import OTHER_WEB, PRIVATE, WEB
+from tests.support.internet import OTHER_WEB, PRIVATE, SILENT, WEB
 
 _GATEWAY_MAC = bytes.fromhex("020000000001")
 _SPOOFED_MAC = bytes.fromhex("02deadbeef01")
@@ -105,6 +105,10 @@ def test_many_connections_neither_end_the_gateway_nor_open_anything(egress: Gues
     results = egress.tries(("many", PRIVATE, 1500), ("many", WEB, 300), ("web", OTHER_WEB))
 
     assert results == [{REFUSED: 1500}, {"connected": 300}, OTHER_WEB]
+
+
+def test_connections_that_nobody_answers_leave_room_for_others(egress: Guest) -> None:
+    assert egress.tries(("unanswered", SILENT, 700), ("web", WEB)) == [700, WEB]
 
 
 def test_connections_to_the_resolver_that_ask_nothing_are_few(egress: Guest) -> None:

@@ -12,6 +12,7 @@ from pyro_mcp.errors import InvalidInputError
 from pyro_mcp.network.packets import is_error, refusal
 from pyro_mcp.network.packets import parse as parse_packet
 from pyro_mcp.network.policy import EGRESS, OFF, Policy, parse
+from pyro_mcp.network.record import TOO_MANY
 from pyro_mcp.network.told import merged, message, smallest_allow_list
 
 WEB = ipaddress.ip_address("203.0.113.10")
@@ -140,6 +141,15 @@ def test_a_model_is_told_rule_destination_remedy_and_not_to_retry() -> None:
     for part in ("a.test", str(WEB), "443", "not in network_allow", "network_allow a.test:443"):
         assert part in said
     assert said.endswith("Trying again does not help.")
+
+
+def test_a_limit_is_told_as_one_that_may_pass() -> None:
+    said = message(
+        {"protocol": "tcp", "name": None, "address": str(WEB), "port": 443, "verdict": "denied",
+         "rule": f"{TOO_MANY} 2048 connections at a time", "remedy": ""}
+    )  # fmt: skip
+
+    assert said.endswith("try again later.")
 
 
 def test_the_smallest_list_names_names_where_there_are_some() -> None:

@@ -18,7 +18,7 @@ from pyro_mcp import protocol
 from pyro_mcp.network import namespace, packets
 from pyro_mcp.network.loop import READ, WRITE, Loop
 from pyro_mcp.network.namespace import GATEWAY_MAC, Wires
-from pyro_mcp.network.record import Attempt
+from pyro_mcp.network.record import TOO_MANY, Attempt
 from pyro_mcp.network.relay import Relay, bound
 
 if TYPE_CHECKING:
@@ -89,6 +89,8 @@ class Connections:
         """The guest's SYN; it comes again while there is no answer."""
         key = _key(packet)
         if key in self._connecting:
+            # Now the last one: who asks again still waits.
+            self._connecting[key] = self._connecting.pop(key)
             return
         if key in self._let_in:
             self._let_in_again(key)
@@ -100,8 +102,10 @@ class Connections:
             self._let_in_again(key)
             return
         verdict, attempt = self._judge.packet(packet)
+        if verdict.allowed and self._connecting and self._beginning() >= _MOST_BEGINNING:
+            self._give_up(next(iter(self._connecting)))
         if verdict.allowed and not self._has_room():
-            rule = f"no more than {_MOST_CARRIED} connections at a time"
+            rule = f"{TOO_MANY} {_MOST_CARRIED} connections at a time"
             attempt = attempt._replace(verdict="denied", rule=rule, remedy="")
         if attempt.verdict == "denied":
             self._record.refused(attempt)
@@ -120,12 +124,23 @@ class Connections:
         for relay in tuple(self._carried):
             relay.reset()
 
+    def _beginning(self) -> int:
+        return len(self._connecting) + len(self._let_in)
+
     def _has_room(self) -> bool:
-        beginning = len(self._connecting) + len(self._let_in)
-        return beginning < _MOST_BEGINNING and len(self._carried) < _MOST_CARRIED
+        return self._beginning() < _MOST_BEGINNING and len(self._carried) < _MOST_CARRIED
 
     def _live(self) -> int:
-        return len(self._connecting) + len(self._let_in) + len(self._carried)
+        return self._beginning() + len(self._carried)
+
+    def _give_up(self, key: _Key) -> None:
+        """Wait no longer for one that has no answer; a guest that does asks again."""
+        beginning = self._connecting.pop(key)
+        if beginning.host is not None:
+            self._loop.forget(beginning.host)
+            beginning.host.close()
+        rule = "no answer so far, and too many others are waited for"
+        self._record.refused(beginning.attempt._replace(verdict="failed", rule=rule, remedy=""))
 
     def _connect(self, key: _Key, beginning: _Beginning) -> None:
         packet = beginning.packet

@@ -26,6 +26,8 @@ from typing import Any, NamedTuple
 
 FILE_NAME = "network.jsonl"
 FILE_LIMIT = 2 << 20
+TOO_MANY = "no more than"
+"""How the rule begins where a limit refused what the policy allows: that may pass."""
 _KEPT_IN_MEMORY = 2048
 _SAME_SECONDS = 1.0
 _MOST_HELD = 256

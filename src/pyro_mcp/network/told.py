@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pyro_mcp.network.record import TOO_MANY
 from pyro_mcp.results.commands import Tried
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ def message(attempt: Mapping[str, Any]) -> str:
             where = f"{attempt['name']} ({where})"
         port = f" port {attempt['port']}" if attempt["port"] is not None else ""
         what = f"{attempt['protocol']} to {where}{port} was refused"
+    if attempt["rule"].startswith(TOO_MANY):
+        return f"{what}: {attempt['rule']}. It helps to close others, and to try again later."
     remedy = (
         f" Whoever runs this workspace could allow it with {attempt['remedy']}."
         if attempt["remedy"]
