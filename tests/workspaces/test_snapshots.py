@@ -265,6 +265,26 @@ def test_a_snapshot_differs_in_nothing_from_itself(pyro: Pyro, workspace_id: str
     assert (against["changed"], against["patch"]) == (False, "")
 
 
+def test_files_of_exchanged_directories_differ_though_none_was_touched(
+    pyro: Pyro, workspace_id: str
+) -> None:
+    """Their sizes and times are as they were, and many have the same; their text is all there."""
+    run(
+        pyro,
+        workspace_id,
+        "mkdir a b; for n in $(seq 60); do echo a$n > a/$n; echo b$n > b/$n; done; "
+        "sleep 0.3; echo last > last",
+    )
+    pyro.create_snapshot(workspace_id, "before")
+    run(pyro, workspace_id, "mv a c; mv b a; mv c b")
+
+    against = pyro.diff_workspace(workspace_id, against="before")
+
+    assert against["summary"]["modified"] == against["summary"]["text_patched"] == 120
+    assert against["patch"].count("\n+") == 240
+    assert not against["truncated"]
+
+
 def test_a_diff_with_a_snapshot_carries_no_more_than_it_may(pyro: Pyro, workspace_id: str) -> None:
     """Of what is too much to carry the guests say what is equal, and text is fetched."""
     run(

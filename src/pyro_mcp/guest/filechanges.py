@@ -186,6 +186,8 @@ class _Comparison:
             "artifact_type": kind,
             "size_bytes": status.st_size if kind == "file" else 0,
             "mode": _mode(status),
+            "inode": status.st_ino,
+            "changed_ns": status.st_ctime_ns,
             "link_target": target,
             "data": data,
         }

@@ -74,6 +74,9 @@ class Side:
     artifact_type: str
     size_bytes: int
     mode: int
+    version: tuple[int, int] | None
+    """Its inode's number and `ctime`, which the guest's kernel sets at each change; an earlier
+    agent tells none."""
     link_target: str | None
     data: bytes | None
     """A file's content, where it was asked for and is small enough."""
@@ -155,10 +158,12 @@ def _side(value: object, content_bytes: int) -> Side | None:
             raise _nonsense("data") from error
         if len(data) > content_bytes:
             raise _nonsense("data")
+    inode, changed = value.get("inode"), value.get("changed_ns")
     return Side(
         artifact_type=kind,
         size_bytes=int_of(value, "size_bytes"),
         mode=int_of(value, "mode") & 0o7777,
+        version=(inode, changed) if type(inode) is int and type(changed) is int else None,
         link_target=text_of(value, "link_target") if kind == "symlink" else None,
         data=data,
     )

@@ -11,22 +11,29 @@ from typing import TYPE_CHECKING
 from pyro_mcp.machines.files import Change, Side
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     Same = Callable[[list[str]], set[str]]
     """Which of these files have the same content on both sides."""
+
+_SURE_NS = 100_000_000
+"""Far more than a tick of the guest's clock, within which two changes may have one time."""
 
 
 def between(saved: Iterable[Change], live: Iterable[Change], same: Same) -> list[Change]:
     """The changes that lead from what was saved to what is now, in path order.
 
-    `same` is asked once, about files of equal size that both sides have changed.
+    What was saved is a copy of the disk, inodes included: a file that is the inode that was saved,
+    with the same time of change, was not touched since. `same` is asked, once, about files of equal
+    size that both sides have changed and that this does not settle.
     """
     then = {change.path: change for change in saved}
     now = {change.path: change for change in live}
     paths = sorted(then.keys() | now.keys())
-    unsure = [path for path in then.keys() & now.keys() if _may_be_same(then[path], now[path])]
-    alike = same(sorted(unsure)) if unsure else set()
+    unsure = {path for path in then.keys() & now.keys() if _may_be_same(then[path], now[path])}
+    alike = _untouched(then, now, unsure)
+    if unsure := unsure - alike:
+        alike |= same(sorted(unsure))
     found = (_change(path, then.get(path), now.get(path), path in alike) for path in paths)
     return [change for change in found if change is not None]
 
@@ -41,6 +48,28 @@ def _may_be_same(saved: Change, live: Change) -> bool:
         and saved.content
         and live.content
     )
+
+
+def _untouched(
+    then: Mapping[str, Change], now: Mapping[str, Change], unsure: Iterable[str]
+) -> set[str]:
+    """Those of one version, but for the last that were changed before it was saved.
+
+    Those may have been changed again within the same tick, after it.
+    """
+    saved = {path: _version(change) for path, change in then.items()}
+    latest = max((version[1] for version in saved.values() if version), default=0)
+    return {
+        path
+        for path in unsure
+        if (version := saved[path])
+        and version == _version(now[path])
+        and version[1] < latest - _SURE_NS
+    }
+
+
+def _version(change: Change) -> tuple[int, int] | None:
+    return change.now.version if change.now else None
 
 
 def _change(path: str, saved: Change | None, live: Change | None, alike: bool) -> Change | None:

@@ -32,6 +32,8 @@ MAX_FILE_BYTES = 16 * 1024 * 1024
 """Files beyond this on either side are listed, not compared line by line."""
 _AT_ONCE_BYTES = 64 * 1024 * 1024
 _SKIPPED_SHOWN = 100
+_READ_SINGLY = 100
+"""Files that differ from a snapshot; of more, the contents come with all that was changed."""
 _WORK = 10 * line_matching.WORK
 
 
@@ -81,13 +83,9 @@ def _diff_with_snapshot(
     ):
         seed, now = _Place(used.place.home, base=True), _Place(used.place.home)
         then = _Place(looking, snapshots.LOOKING_AT)
-        saved = _changes(then.home, then.path, texts=not names_only)
-        live = _changes(now.home, now.path, texts=not names_only)
-        found = between(
-            saved,
-            live,
-            lambda paths: {path for path, _ in then.digests(paths) & now.digests(paths)},
-        )
+        found, saved, live = _between(then, now, texts=False)
+        if not names_only and len(found) > _READ_SINGLY:
+            found, saved, live = _between(then, now, texts=True)
         contents = _Contents(
             _Either(then, {change.path for change in saved}, seed),
             _Either(now, {change.path for change in live}, seed),
@@ -96,6 +94,20 @@ def _diff_with_snapshot(
     entries = _redacted(entries, secrets.redactor(store, workspace_id))
     result = _result(workspace_id, entries, _special(found), started=used.started_now)
     return dataclasses.replace(result, against=against.strip())
+
+
+def _between(
+    then: _Place, now: _Place, *, texts: bool
+) -> tuple[list[Change], list[Change], list[Change]]:
+    """What differs between two trees, and what each has changed of the seed."""
+    saved = _changes(then.home, then.path, texts=texts)
+    live = _changes(now.home, now.path, texts=texts)
+    found = between(
+        saved,
+        live,
+        lambda paths: {path for path, _ in then.digests(paths) & now.digests(paths)},
+    )
+    return found, saved, live
 
 
 def _changes(home: Path, path: str, *, texts: bool) -> list[Change]:
