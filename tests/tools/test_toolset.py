@@ -250,6 +250,15 @@ def test_a_pinned_workspace_needs_no_id_and_is_the_only_one(
     assert _error(pinned, "workspace_list", {})["code"] == "unknown_tool"
 
 
+def test_a_computer_for_one_command_may_be_given_part_of_the_network(tools: Toolset) -> None:
+    """As from the command line and from Python, and checked as there."""
+    some = {"environment": "debian:12", "network": True, "network_allow": ["a..b"]}
+
+    for name, more in (("vm_run", {"command": "true"}), ("vm_create", {})):
+        error = _error(tools, name, {**some, **more})
+        assert error["message"].startswith("network_allow has the entry 'a..b'")
+
+
 def test_a_mode_is_narrower_than_every_profile_with_workspaces() -> None:
     core = {tool.name for tool in tools_of("workspace-core")}
 

@@ -32,8 +32,8 @@ class VmMethods:
         timeout_seconds: int = config.DEFAULT_TIMEOUT_SECONDS,
         ttl_seconds: int = config.DEFAULT_TTL_SECONDS,
         network: bool = False,
-        network_allow: Sequence[str] = (),
-        network_private: Sequence[str] = (),
+        network_allow: Sequence[str] | None = None,
+        network_private: Sequence[str] | None = None,
         network_inherit: bool = False,
         allow_host_compat: bool = False,
         stdin: BinaryIO | bytes | None = None,
@@ -84,8 +84,8 @@ class VmMethods:
             ttl_seconds,
             network,
             allow_host_compat,
-            tuple(network_allow),
-            tuple(network_private),
+            tuple(network_allow or ()),
+            tuple(network_private or ()),
             network_inherit,
         )
 
@@ -121,8 +121,8 @@ class VmMethods:
         mem_mib: int = config.DEFAULT_MEM_MIB,
         ttl_seconds: int = config.DEFAULT_TTL_SECONDS,
         network: bool = False,
-        network_allow: Sequence[str] = (),
-        network_private: Sequence[str] = (),
+        network_allow: Sequence[str] | None = None,
+        network_private: Sequence[str] | None = None,
         network_inherit: bool = False,
         allow_host_compat: bool = False,
     ) -> dict[str, Any]:
@@ -134,8 +134,8 @@ class VmMethods:
             ttl_seconds,
             network,
             allow_host_compat,
-            tuple(network_allow),
-            tuple(network_private),
+            tuple(network_allow or ()),
+            tuple(network_private or ()),
             network_inherit,
         )
         return self._manager.machines.create(spec).to_dict()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pyro_mcp import config
 from pyro_mcp.tools import bounds
 from pyro_mcp.tools.names import CORE, FULL, VM_RUN
-from pyro_mcp.tools.parameters import flag, integer, text
+from pyro_mcp.tools.parameters import flag, integer, text, texts
 from pyro_mcp.tools.tool import Context, Hints, Tool
 
 if TYPE_CHECKING:
@@ -25,6 +25,9 @@ TIMEOUT = integer(
 )
 HOST_COMPAT = flag("allow_host_compat", "No isolation if no guest can run")
 _NETWORK = flag("network", "Outbound network")
+NETWORK_ALLOW = texts("network_allow", "Only these names, addresses, each :port", full_only=True)
+NETWORK_PRIVATE = texts("network_private", "Private ranges to open", full_only=True)
+NETWORK_INHERIT = flag("network_inherit", "Proxies, indexes of the host", full_only=True)
 _TTL = integer("ttl_seconds", "Life limit in s, 60-3600", config.DEFAULT_TTL_SECONDS)
 _VM_ID = text("vm_id")
 
@@ -72,7 +75,8 @@ TOOLS = (
         "For several steps use workspace_create, if offered. "
         "A failing command is no error: see exit_code.",
         "run_in_vm",
-        ENVIRONMENT, COMMAND, VCPU_COUNT, MEM_MIB, TIMEOUT, _TTL, _NETWORK, HOST_COMPAT,
+        ENVIRONMENT, COMMAND, VCPU_COUNT, MEM_MIB, TIMEOUT, _TTL, _NETWORK,
+        NETWORK_ALLOW, NETWORK_PRIVATE, NETWORK_INHERIT, HOST_COMPAT,
         answer=OUTPUT, profiles=(VM_RUN, CORE, FULL), hints=Hints(open_world=True),
         handler=_vm_run, slow=True,
     ),
@@ -88,7 +92,8 @@ TOOLS = (
         "Reserve a throwaway computer without booting it; vm_start is next. "
         "It is gone after ttl_seconds or when this server ends.",
         "create_vm",
-        ENVIRONMENT, VCPU_COUNT, MEM_MIB, _TTL, _NETWORK, HOST_COMPAT, slow=True,
+        ENVIRONMENT, VCPU_COUNT, MEM_MIB, _TTL, _NETWORK,
+        NETWORK_ALLOW, NETWORK_PRIVATE, NETWORK_INHERIT, HOST_COMPAT, slow=True,
     ),
     _vm(
         "vm_start", "Boot a throwaway computer",

@@ -15,6 +15,9 @@ from pyro_mcp.tools.vms import (
     ENVIRONMENT,
     HOST_COMPAT,
     MEM_MIB,
+    NETWORK_ALLOW,
+    NETWORK_INHERIT,
+    NETWORK_PRIVATE,
     OUTPUT,
     TIMEOUT,
     VCPU_COUNT,
@@ -30,8 +33,6 @@ MAX_CHARS = integer("max_chars", "At most, from offset", bounds.STREAM_CHARS)
 SECRET_ENV = mapping("secret_env", "Secret name → variable name", full_only=True)
 _NAME = text("name", "For people, 1-120 characters", None)
 _LABELS = mapping("labels")
-_ALLOW = texts("network_allow", "Only these names, addresses, each :port", full_only=True)
-_PRIVATE = texts("network_private", "Private ranges to open", full_only=True)
 RECORD = {"workspace_id": "string", "state": "string"}
 
 
@@ -107,14 +108,14 @@ CREATE = workspace_tool(
     "create_workspace",
     ENVIRONMENT, VCPU_COUNT, MEM_MIB,
     integer(
-        "ttl_seconds", "Halts when unused so long, 60-3600, 0 never; loses nothing",
+        "ttl_seconds", "Halts when unused so long, 0 never; loses nothing",
         config.DEFAULT_TTL_SECONDS,
     ),
     text(
         "network_policy", "off, published-ports, egress or egress+published-ports", "off",
         full_only=True,
     ),
-    _ALLOW, _PRIVATE, flag("network_inherit", "Proxies, indexes of the host", full_only=True),
+    NETWORK_ALLOW, NETWORK_PRIVATE, NETWORK_INHERIT,
     flag("network_learn", "Status tells the smallest network_allow that would do", full_only=True),
     HOST_COMPAT,
     text("seed_path", "", None),
@@ -135,7 +136,8 @@ UPDATE = workspace_tool(
     "workspace_update", "Rename or label a workspace",
     "Change a workspace's name and labels; labels merge key by key.",
     "update_workspace", WORKSPACE_ID, _NAME, flag("clear_name"), _LABELS, texts("clear_labels"),
-    text("network_policy", "", None, full_only=True), _ALLOW, _PRIVATE,
+    text("network_policy", "", None, full_only=True),
+    NETWORK_ALLOW, NETWORK_PRIVATE,
     profiles=(CORE, FULL), hints=Hints(idempotent=True),
 )  # fmt: skip
 
