@@ -313,6 +313,15 @@ def test_a_search_that_takes_too_long_says_where_it_was(host: FileHost) -> None:
     assert reason(caught) == "too_long"
 
 
+def test_a_search_below_a_link_is_refused(host: FileHost) -> None:
+    """And not without any match, as it would seem."""
+    files.write_file(host.home, "a/file", b"found")
+    (host.workspace / "link").symlink_to("a")
+
+    with pytest.raises(WorkspaceFileError, match=r"^link is or lies below a symbolic link"):
+        files.search(host.home, "found", path="link")
+
+
 def test_of_a_move_the_path_that_is_wrong_is_named(host: FileHost) -> None:
     files.write_file(host.home, "file", b"x")
     (host.workspace / "link").symlink_to("/etc")

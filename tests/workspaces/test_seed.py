@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pyro_mcp.environments.image import loader_command
-from pyro_mcp.errors import InvalidInputError
+from pyro_mcp.errors import InvalidInputError, WorkspaceStateError
 from pyro_mcp.machines.spec import Images
 from pyro_mcp.sdk.manager import VmManager
 from pyro_mcp.workspaces import commands, export, lifecycle, seed, sync
@@ -100,6 +100,24 @@ def test_an_archive_is_a_seed_too_and_push_counts_as_change(store: Store, tmp_pa
 
     assert run(store, made.workspace_id, "cat src/a l") == "twotwo"
     assert (looked.mode, looked.entry_count, looked.bytes_written) == ("tar_archive", 3, 3)
+
+
+def test_a_workspace_whose_seed_is_gone_is_not_taken_for_an_empty_one(
+    store: Store, tmp_path: Path
+) -> None:
+    source = tmp_path / "project"
+    source.mkdir()
+    (source / "file").write_text("kept")
+    made = lifecycle.create(store, environment="debian:12", mem_mib=256, seed_path=source)
+    lifecycle.stop(store, made.workspace_id)
+    seed_image = store.place(made.workspace_id).seed
+    away = seed_image.rename(tmp_path / "away")
+
+    with pytest.raises(WorkspaceStateError, match=rf"{seed_image} is missing"):
+        run(store, made.workspace_id, "ls")
+
+    away.rename(seed_image)
+    assert run(store, made.workspace_id, "cat file") == "kept"
 
 
 @pytest.mark.parametrize("bad", ["missing", "hostile.tar", "text.txt"])

@@ -6,6 +6,7 @@ when its time is over, and is killed when the host goes.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import select
@@ -76,6 +77,8 @@ def _wait(link: Link, child: int) -> None:
 
 def _answer(hunt: _Hunt, tree: Tree, path: bytes) -> dict[str, object]:
     folder, name, status = tree.look(path)
+    if stat.S_ISLNK(status.st_mode):
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
     if not stat.S_ISDIR(status.st_mode):
         hunt.file(folder, name, path, status)
     else:

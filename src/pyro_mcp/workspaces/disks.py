@@ -17,7 +17,7 @@ from pyro_mcp.machines.inspection import build_image, inspecting
 from pyro_mcp.results.files import DiskExport, DiskList, DiskRead, PathEntry
 from pyro_mcp.workspaces import file_content, secrets
 from pyro_mcp.workspaces.secret_file import redacted_errors
-from pyro_mcp.workspaces.store import quiet
+from pyro_mcp.workspaces.store import quiet, seed_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -168,7 +168,7 @@ def _looking(store: Store, workspace_id: str, *, output: Path | None = None) -> 
             store.find_images(row.environment, quiet),
             choose_engine(store.engine_name),
             data_disk=place.disk(row.generation),
-            seed_image=place.seed if place.seed.exists() else None,
+            seed_image=seed_of(row, place),
             output_disk=output,
         ) as home:
             yield home

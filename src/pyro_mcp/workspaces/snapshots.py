@@ -38,7 +38,7 @@ from pyro_mcp.state.snapshots import SnapshotRow
 from pyro_mcp.workspaces import copies, lifecycle, naming, recovery, secret_file
 from pyro_mcp.workspaces.naming import BASELINE
 from pyro_mcp.workspaces.secret_file import Secrets
-from pyro_mcp.workspaces.store import quiet
+from pyro_mcp.workspaces.store import quiet, seed_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -165,7 +165,7 @@ def looking(store: Store, workspace_id: str, snapshot_name: str) -> Iterator[Pat
             store.find_images(row.environment, quiet),
             choose_engine(store.engine_name),
             data_disk=place.snapshots / entry.file,
-            seed_image=place.seed if place.seed.exists() else None,
+            seed_image=seed_of(row, place),
         ) as home:
             yield home
 
@@ -200,7 +200,7 @@ def fork(
         last_sequence=0,
         forked_from=workspace_id,
     )
-    seed = place.seed if place.seed.exists() else None
+    seed = seed_of(row, place)
     with _source_for_fork(store, row, place, snapshot_name) as disk:
         # Loaded within: nobody changes them while the copy is made.
         secrets = Secrets(current=secret_file.load(place).current)

@@ -14,6 +14,7 @@ from pyro_mcp.errors import (
     GuestUnreachableError,
     GuestWithoutRoomError,
     UnknownWorkspaceError,
+    WorkspaceStateError,
 )
 from pyro_mcp.host.files import ROOM_TO_LEAVE_MIB, free_mib, require_room
 from pyro_mcp.machines import channel, directory, requests
@@ -196,7 +197,7 @@ class Store:
                 Boot(
                     home=place.home,
                     data_disk=place.disk(generation),
-                    seed_image=place.seed if place.seed.exists() else None,
+                    seed_image=seed_of(row, place),
                     mem_mib=row.mem_mib,
                     vcpu_count=row.vcpu_count,
                     cpu=directory.assign_cpu(self.settings.state_dir, place.home),
@@ -285,6 +286,24 @@ class Store:
                 return False
             time.sleep(0.005)
         return True
+
+
+def seed_of(row: WorkspaceRow, place: Place) -> Path | None:
+    """The image that /workspace began with; None when it began empty.
+
+    Raises:
+        WorkspaceStateError: It had one, and that is gone: what was changed since is not all.
+    """
+    if place.seed.exists():
+        return place.seed
+    if row.seed_mode == "empty":
+        return None
+    raise WorkspaceStateError(
+        row.id,
+        state=f"without the files that it began with ({place.seed} is missing)",
+        needed="whole",
+        hint=f"Put that file back; or give the rest up (pyro workspace delete {row.id}).",
+    )
 
 
 @contextmanager
