@@ -13,13 +13,13 @@ from pyro_mcp.config import DEBIAN_KERNEL, OWN_KERNEL, Settings
 from pyro_mcp.engines.uml import UmlEngine
 from pyro_mcp.machines.machine import Machine
 from pyro_mcp.machines.spec import MachineSpec
+from tests.real_programs.selftests import LIFE_SECONDS
 from tests.support.images import images_with
 
 collect_ignore_glob = [] if "PYRO_TEST_KERNEL" in os.environ else ["test_*.py"]
 
 ENVIRONMENT = "kernel-test:12"
 _MEM_MIB = 3072
-_LIFE_SECONDS = 4 * 3600
 
 Machines = Mapping[str, Machine]
 
@@ -35,6 +35,6 @@ def machines(_shared_state_dir: Path) -> Iterator[Machines]:
             images = images_with(kernel, ENVIRONMENT, catalogue=catalogue)
             spec = MachineSpec(ENVIRONMENT, 1, _MEM_MIB, 600, False, False)
             machine = Machine.create(settings, spec, images, UmlEngine())
-            owned.enter_context(machine).start(life_seconds=_LIFE_SECONDS)
+            owned.enter_context(machine).start(life_seconds=LIFE_SECONDS)
             booted[kernel] = machine
         yield booted

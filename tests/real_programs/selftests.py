@@ -8,6 +8,7 @@ import subprocess
 import tarfile
 from pathlib import Path
 
+from pyro_mcp.errors import GuestLostError
 from pyro_mcp.machines.machine import Machine
 
 COLLECTIONS = (
@@ -19,6 +20,7 @@ COLLECTIONS = (
     *("syscall_user_dispatch", "timens", "timers", "tmpfs", "tty", "uevent", "vDSO", "x86"),
 )
 
+LIFE_SECONDS = 4 * 3600
 _BUILD = Path(__file__).parents[2] / "kernel/build"
 # Of the tree, what the tests are built from.
 _PARTS = re.compile(
@@ -81,15 +83,21 @@ def build(machine: Machine, packed: Path) -> None:
 
 
 def run(machine: Machine, collection: str) -> Verdicts:
-    """Run one collection; each program has two minutes."""
+    """Run one collection; each program has two minutes. A guest that it ends is started anew."""
     said = bytearray()
-    machine.execute(
-        f"cd {_PLACE}/installed && "
-        f"exec ./run_kselftest.sh -f -o 120 -c {collection} -S {_SKIPPED} 2>&1 </dev/null",
-        timeout_seconds=3000,
-        on_output=lambda _stream, chunk: said.extend(chunk),
-    )
-    return read(said.decode(errors="replace"))
+    guest = "ok"
+    try:
+        machine.execute(
+            f"cd {_PLACE}/installed && "
+            f"exec ./run_kselftest.sh -f -o 120 -c {collection} -S {_SKIPPED} 2>&1 </dev/null",
+            timeout_seconds=3000,
+            on_output=lambda _stream, chunk: said.extend(chunk),
+        )
+    except GuestLostError:
+        guest = "ended"
+        machine.kill()
+        machine.start(life_seconds=LIFE_SECONDS)
+    return {**read(said.decode(errors="replace")), "the guest": guest}
 
 
 def worse(own: Verdicts, other: Verdicts) -> set[str]:
