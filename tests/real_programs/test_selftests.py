@@ -17,10 +17,11 @@ _RESULTS = Path(__file__).with_name("results")
 
 @pytest.fixture(scope="module")
 def equipped(machines: Machines, tmp_path_factory: pytest.TempPathFactory) -> Machines:
-    """The machines, with the tests built in each."""
+    """The machines, with the tests built in each, and stopped."""
     packed = selftests.pack(tmp_path_factory.mktemp("source"))
     for machine in machines.values():
         selftests.build(machine, packed)
+        machine.stop()
     return machines
 
 
