@@ -127,6 +127,11 @@ def bad_request(why: str) -> RefusedError:
     return RefusedError(protocol.ERROR_BAD_REQUEST, f"the request is malformed: {why}")
 
 
+def stopping() -> RefusedError:
+    """The refusal of what would begin something in a machine that is on its way down."""
+    return RefusedError(protocol.ERROR_STOPPING, "the machine is being stopped")
+
+
 def _bytes(value: object, field: str, *, empty: bool = False) -> bytes:
     if not isinstance(value, str):
         raise bad_request(f"{field} is not text")

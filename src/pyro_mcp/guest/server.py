@@ -11,7 +11,7 @@ from pyro_mcp.guest import loop as events
 from pyro_mcp.guest.channel import Channel
 from pyro_mcp.guest.plain_json import encode
 from pyro_mcp.guest.processes import Execution, send_error
-from pyro_mcp.guest.requests import RefusedError, bad_request, decode, parse_exec
+from pyro_mcp.guest.requests import RefusedError, bad_request, decode, parse_exec, stopping
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class Server:
     def execute(self, channel: Channel, request: dict[str, object]) -> Execution:
         """Begin an exec. Raises `RefusedError`."""
         if self._halting is not None:
-            raise RefusedError(protocol.ERROR_STOPPING, "the machine is being stopped")
+            raise stopping()
         try:
             execution = Execution(
                 self._loop,
@@ -115,7 +115,7 @@ class Server:
     def work_on_shells(self, channel: Channel, request: dict[str, object]) -> Task:
         """Begin what is asked about shells. Raises `RefusedError`."""
         if self._halting is not None:
-            raise RefusedError(protocol.ERROR_STOPPING, "the machine is being stopped")
+            raise stopping()
         if self._shells is None:
             # Imported by the first that needs it.
             from pyro_mcp.guest.shells import Shells

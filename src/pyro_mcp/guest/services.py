@@ -8,7 +8,7 @@ from pyro_mcp import protocol
 from pyro_mcp.guest import loop as events
 from pyro_mcp.guest import probes
 from pyro_mcp.guest.plain_json import encode
-from pyro_mcp.guest.requests import ExecRequest, RefusedError, bad_request
+from pyro_mcp.guest.requests import ExecRequest, RefusedError, bad_request, stopping
 from pyro_mcp.guest.runs import Run
 from pyro_mcp.guest.service_requests import number_of, parse_start, text_of
 from pyro_mcp.guest.servicelogs import LogPump, Reader, Ring
@@ -316,7 +316,7 @@ class Services:
 
     def _start(self, channel: Channel, request: Request) -> None:
         if self._on_quiet is not None:
-            raise RefusedError(protocol.ERROR_STOPPING, "the machine is being stopped")
+            raise stopping()
         parsed = parse_start(request)
         former = self._services.get(parsed.name)
         if former is not None and not former.ended:
