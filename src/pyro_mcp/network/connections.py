@@ -116,9 +116,7 @@ class Connections:
     def close(self) -> None:
         """End them all, and record them."""
         for beginning in (*self._connecting.values(), *self._let_in.values()):
-            if beginning.host is not None:
-                self._loop.forget(beginning.host)
-                beginning.host.close()
+            self._drop(beginning)
         self._connecting.clear()
         self._let_in.clear()
         for relay in tuple(self._carried):
@@ -136,11 +134,14 @@ class Connections:
     def _give_up(self, key: _Key) -> None:
         """Wait no longer for one that has no answer; a guest that does asks again."""
         beginning = self._connecting.pop(key)
+        self._drop(beginning)
+        rule = "no answer so far, and too many others are waited for"
+        self._record.refused(beginning.attempt._replace(verdict="failed", rule=rule, remedy=""))
+
+    def _drop(self, beginning: _Beginning) -> None:
         if beginning.host is not None:
             self._loop.forget(beginning.host)
             beginning.host.close()
-        rule = "no answer so far, and too many others are waited for"
-        self._record.refused(beginning.attempt._replace(verdict="failed", rule=rule, remedy=""))
 
     def _connect(self, key: _Key, beginning: _Beginning) -> None:
         packet = beginning.packet
@@ -236,9 +237,7 @@ class Connections:
         for waiting in (self._connecting, self._let_in):
             for key, beginning in tuple(waiting.items()):
                 if beginning.host is not None and self._is_refused_now(key):
-                    del waiting[key]
-                    self._loop.forget(beginning.host)
-                    beginning.host.close()
+                    self._drop(waiting.pop(key))
                     self._answer(packets.refusal(beginning.packet, GATEWAY_MAC))
 
     def _is_refused_now(self, key: _Key) -> bool:
@@ -257,9 +256,7 @@ class Connections:
     def _tick(self, now: float) -> bool:
         for key, beginning in tuple(self._let_in.items()):
             if now - beginning.since > _ACCEPT_SECONDS:
-                del self._let_in[key]
-                if beginning.host is not None:
-                    beginning.host.close()
+                self._drop(self._let_in.pop(key))
         return bool(self._let_in)
 
 
