@@ -66,9 +66,11 @@ def diff(
     if against.strip() != BASELINE:
         return _diff_with_snapshot(store, workspace_id, against, names_only, limit_bytes)
     with store.using(workspace_id) as used:
-        home = used.place.home
-        found = _changes(home, "", texts=not names_only)
-        contents = _Contents(_Place(home, base=True), _Place(home))
+        now = _Place(used.place.home)
+        found = now.changes()
+        if not names_only:
+            found = _with_texts(now, found)
+        contents = _Contents(_Place(now.home, base=True), now)
         entries = _entries(contents, _shown(found), None if names_only else limit_bytes)
     entries = _redacted(entries, secrets.redactor(store, workspace_id))
     return _result(workspace_id, entries, _special(found), started=used.started_now)
@@ -83,9 +85,11 @@ def _diff_with_snapshot(
     ):
         seed, now = _Place(used.place.home, base=True), _Place(used.place.home)
         then = _Place(looking, snapshots.LOOKING_AT)
-        found, saved, live = _between(then, now, texts=False)
+        saved, live = then.changes(), now.changes()
+        found = _between(then, saved, now, live)
         if not names_only and len(found) > _READ_SINGLY:
-            found, saved, live = _between(then, now, texts=True)
+            saved, live = _with_texts(then, saved), _with_texts(now, live)
+            found = _between(then, saved, now, live)
         contents = _Contents(
             _Either(then, {change.path for change in saved}, seed),
             _Either(now, {change.path for change in live}, seed),
@@ -96,31 +100,24 @@ def _diff_with_snapshot(
     return dataclasses.replace(result, against=against.strip())
 
 
-def _between(
-    then: _Place, now: _Place, *, texts: bool
-) -> tuple[list[Change], list[Change], list[Change]]:
-    """What differs between two trees, and what each has changed of the seed."""
-    saved = _changes(then.home, then.path, texts=texts)
-    live = _changes(now.home, now.path, texts=texts)
-    found = between(
+def _between(then: _Place, saved: list[Change], now: _Place, live: list[Change]) -> list[Change]:
+    """What differs between two trees, each of which has changed that of the seed."""
+    return between(
         saved,
         live,
         lambda paths: {path for path, _ in then.digests(paths) & now.digests(paths)},
     )
-    return found, saved, live
 
 
-def _changes(home: Path, path: str, *, texts: bool) -> list[Change]:
-    """All changes, with the contents of as many small files as may come at once."""
-    found = list(files.changes(home, path=path))
-    sizes = sorted(_text_sizes(found)) if texts else []
+def _with_texts(place: _Place, found: list[Change]) -> list[Change]:
+    """The changes once more, with the contents of as many small files as may come at once."""
     largest = total = 0
-    for size in sizes:
+    for size in sorted(_text_sizes(found)):
         total += size
         if total > _AT_ONCE_BYTES:
             break
         largest = size
-    return list(files.changes(home, path=path, content_bytes=largest)) if largest else found
+    return place.changes(content_bytes=largest) if largest else found
 
 
 def _shown(found: Iterable[Change]) -> list[Change]:
@@ -185,6 +182,10 @@ class _Place:
     path: str = ""
     base: bool = False
     """The seed's tree, not the workspace's."""
+
+    def changes(self, *, content_bytes: int = 0) -> list[Change]:
+        """What it has changed of the seed; of files of that size with their contents."""
+        return list(files.changes(self.home, path=self.path, content_bytes=content_bytes))
 
     def read(self, path: str) -> bytes | None:
         """None when the file has gone meanwhile."""
