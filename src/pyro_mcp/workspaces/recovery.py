@@ -12,8 +12,6 @@ import fcntl
 import os
 from typing import TYPE_CHECKING
 
-from pyro_mcp.config import STATE_VARIABLE
-from pyro_mcp.errors import CacheAccessError
 from pyro_mcp.machines import directory
 from pyro_mcp.state import snapshots
 from pyro_mcp.state import workspaces as rows
@@ -26,13 +24,11 @@ if TYPE_CHECKING:
 
 def tidy(store: Store) -> None:
     """Remove what nobody works on and no row names. Cheap when there is nothing to do."""
-    try:
-        entries = list((store.settings.state_dir / directory.WORKSPACES).iterdir())
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        why = error.strerror or str(error)
-        raise CacheAccessError(store.settings.state_dir, why, variable=STATE_VARIABLE) from error
+    with directory.accessing(store.settings.state_dir):
+        try:
+            entries = list((store.settings.state_dir / directory.WORKSPACES).iterdir())
+        except FileNotFoundError:
+            return
     with store.database.reading() as connection:
         known = {row.id: row for row in rows.all_rows(connection)}
         files = {
