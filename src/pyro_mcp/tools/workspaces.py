@@ -48,8 +48,6 @@ def workspace_tool(
 
 
 def _create(pyro: Pyro, arguments: dict[str, Any], context: Context) -> dict[str, Any]:
-    if arguments.get("network_allow") is None:
-        arguments.pop("network_allow", None)
     if arguments["seed_path"] is None and context.project_path is not None:
         arguments["seed_path"] = context.project_path
         arguments["seed_gitignore"] = context.project_gitignore
